@@ -1,0 +1,69 @@
+// Generated from idl/errors.json by `npm run generate`: change it there.
+// The values of TrunklineError.code. A client treats a number that it does not know as INTERNAL.
+
+namespace py trunkline.errors
+namespace rb Trunkline.Errors
+namespace java io.trunkline.thrift.errors
+namespace js trunkline
+
+const i32 BAD_REQUEST = 1000
+const i32 MALFORMED_FRAME = 1001
+const i32 UNKNOWN_METHOD = 1002
+const i32 UNSUPPORTED_MEDIA = 1003
+const i32 UNSUPPORTED = 1004
+const i32 TOO_MANY_REQUESTS = 1005
+const i32 UNAUTHENTICATED = 1100
+const i32 TOKEN_EXPIRED = 1101
+const i32 BAD_CHALLENGE = 1102
+const i32 BAD_PROOF = 1103
+const i32 FORBIDDEN = 1104
+const i32 UNKNOWN_TOPIC = 1200
+const i32 UNKNOWN_PARTITION = 1201
+const i32 TOPIC_EXISTS = 1202
+const i32 BAD_TOPIC_NAME = 1203
+const i32 TOPIC_CHANGED = 1204
+const i32 BAD_TOPIC_SETTING = 1205
+const i32 TOO_MANY_TOPICS = 1206
+const i32 SESSION_GONE = 1300
+const i32 SESSION_CLOSED = 1301
+const i32 BAD_SESSION_TOKEN = 1302
+const i32 SEQUENCE_MISMATCH = 1303
+const i32 STEP_BUSY = 1304
+const i32 NOTHING_TO_ACK = 1305
+const i32 ACK_RANGE = 1306
+const i32 WRONG_MODE = 1307
+const i32 BAD_CURSOR = 1400
+const i32 CURSOR_FOREIGN = 1401
+const i32 CURSOR_VERSION = 1402
+const i32 CURSOR_OUT_OF_RANGE = 1403
+const i32 WRITE_CHANGED = 1500
+const i32 WRITE_REFUSED = 1501
+const i32 WRITE_HELD = 1502
+const i32 WINDOW_FULL = 1503
+const i32 OUTCOME_UNKNOWN = 1504
+const i32 PRODUCER_FENCED = 1505
+const i32 PENDING = 1506
+const i32 EVENT_TOO_LARGE = 1600
+const i32 BLOCK_TOO_LARGE = 1601
+const i32 BATCH_TOO_LARGE = 1602
+const i32 FRAME_TOO_LARGE = 1603
+const i32 HEADERS_TOO_LARGE = 1604
+const i32 EMPTY_BATCH = 1605
+const i32 BAD_EVENT = 1606
+const i32 BAD_BLOCK = 1607
+const i32 KEY_UNAVAILABLE = 1700
+const i32 KEY_SHREDDED = 1701
+const i32 BLOCK_DAMAGED = 1702
+const i32 KEYRING_MISSING = 1703
+const i32 KEYRING_UNREADABLE = 1704
+const i32 KEYRING_WRONG = 1705
+const i32 NO_CAPACITY = 1800
+const i32 DRAINING = 1801
+const i32 UNAVAILABLE = 1802
+const i32 DEADLINE = 1803
+const i32 STORAGE_FULL = 1804
+const i32 STORAGE_FAILED = 1805
+const i32 DATA_DIR_IN_USE = 1806
+const i32 DATA_DIR_DAMAGED = 1807
+const i32 BAD_CONFIG = 1808
+const i32 INTERNAL = 1900

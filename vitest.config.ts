@@ -1,0 +1,66 @@
+// Owns how tests are found and run: one project per kind of test, so that each can be run alone
+// (`npm run test:unit`) and has the time limits its kind needs.
+import { defineConfig } from 'vitest/config'
+import { mutantPlugin } from './test/support/mutant-plugin.ts'
+
+const plugins = [mutantPlugin()]
+
+export default defineConfig({
+  test: {
+    // Two workers: chaos and integration tests start processes of their own.
+    maxWorkers: 2,
+    projects: [
+      {
+        plugins,
+        test: {
+          name: 'unit',
+          include: ['test/unit/**/*.test.ts'],
+          testTimeout: 10_000,
+          sequence: { groupOrder: 1 },
+        },
+      },
+      {
+        plugins,
+        test: {
+          name: 'sdk',
+          include: ['sdk/typescript/test/**/*.test.ts'],
+          testTimeout: 120_000,
+          hookTimeout: 60_000,
+          sequence: { groupOrder: 2 },
+        },
+      },
+      {
+        plugins,
+        test: {
+          name: 'conformance',
+          include: ['test/conformance/**/*.test.ts'],
+          testTimeout: 30_000,
+          hookTimeout: 30_000,
+          sequence: { groupOrder: 3 },
+        },
+      },
+      {
+        plugins,
+        test: {
+          name: 'integration',
+          include: ['test/integration/**/*.test.ts'],
+          testTimeout: 120_000,
+          hookTimeout: 60_000,
+          sequence: { groupOrder: 4 },
+        },
+      },
+      {
+        plugins,
+        test: {
+          name: 'chaos',
+          include: ['test/chaos/**/*.test.ts'],
+          // The longest run is the crash test at CI scale.
+          testTimeout: 45 * 60_000,
+          hookTimeout: 120_000,
+          fileParallelism: false,
+          sequence: { groupOrder: 5 },
+        },
+      },
+    ],
+  },
+})
