@@ -1,0 +1,158 @@
+// Owns: the key files on disk: mode 0600, never half written, never replaced by accident.
+// 1. A file whose mode lets group or others in is refused, not repaired: its keys may be known already.
+// 2. A file appears whole or not at all: written beside, fsynced, then linked (creation never replaces another
+//    process's file) or renamed (rotation); the folder is fsynced too.
+// Leaves out: what is inside (src/crypto/gateway-keys.ts, keyring-content.ts).
+import { constants } from 'node:fs'
+import { type FileHandle, link, mkdir, open, rename, unlink } from 'node:fs/promises'
+import { dirname } from 'node:path'
+import { GatewayKeys } from '../../crypto/gateway-keys.ts'
+import type { Clock } from '../../ports/clock.ts'
+import type { Random } from '../../ports/random.ts'
+import { TrunklineError } from '../../protocol/errors.ts'
+
+export interface KeyFileOptions {
+  /** Make the file when it is missing; otherwise that is KEYRING_MISSING. */
+  readonly create: boolean
+  readonly random: Random
+  readonly clock: Clock
+}
+
+const fileBytesMax = 1024 * 1024
+const ownerOnly = 0o600
+const otherThanOwner = 0o077
+const suffixSize = 8
+
+/** Errors: KEYRING_MISSING, KEYRING_UNREADABLE, KEYRING_WRONG. The caller closes the keys. */
+export function loadOrCreateGatewayKeys(path: string, options: KeyFileOptions): Promise<GatewayKeys> {
+  return loadOrCreate(
+    path,
+    options,
+    (text) => GatewayKeys.parse(text),
+    () => GatewayKeys.generate(options.random, options.clock).toText(),
+  )
+}
+
+/** A fresh current key beside the former one, which still opens; restart the gateways to use it. Errors as above. */
+export async function rotateGatewayKeys(path: string, options: Omit<KeyFileOptions, 'create'>): Promise<GatewayKeys> {
+  const former = GatewayKeys.parse(await readKeyFile(path))
+  const rotated = former.rotated(options.random, options.clock)
+  former.close()
+  await replaceKeyFile(path, rotated.toText(), options.random)
+  return rotated
+}
+
+/** Reads and parses; makes the file first when it is missing and `create` says so. */
+export async function loadOrCreate<T>(
+  path: string,
+  options: KeyFileOptions,
+  parse: (text: string) => T,
+  fresh: () => string,
+): Promise<T> {
+  try {
+    return parse(await readKeyFile(path))
+  } catch (error) {
+    if (!options.create || !(error instanceof TrunklineError) || error.name !== 'KEYRING_MISSING') throw error
+  }
+  await createKeyFile(path, fresh(), options.random)
+  // Read again: when another process was faster, its keys count.
+  return parse(await readKeyFile(path))
+}
+
+/** Errors: KEYRING_MISSING, KEYRING_UNREADABLE (mode, access, size, not a file). */
+export async function readKeyFile(path: string): Promise<string> {
+  let handle: FileHandle
+  try {
+    handle = await open(path, constants.O_RDONLY)
+  } catch (error) {
+    const code = codeOf(error)
+    if (code === 'ENOENT' || code === 'ENOTDIR')
+      throw new TrunklineError('KEYRING_MISSING', { details: { path }, cause: error })
+    throw unreadableFile(path, code, error)
+  }
+  try {
+    const stat = await handle.stat()
+    if (!stat.isFile()) throw unreadableFile(path, 'not a file')
+    if (process.platform !== 'win32' && (stat.mode & otherThanOwner) !== 0) {
+      throw unreadableFile(path, `mode ${(stat.mode & 0o777).toString(8)}`)
+    }
+    if (stat.size > fileBytesMax) throw unreadableFile(path, 'size')
+    return await handle.readFile('utf8')
+  } catch (error) {
+    throw error instanceof TrunklineError ? error : unreadableFile(path, codeOf(error), error)
+  } finally {
+    await handle.close()
+  }
+}
+
+/** Leaves a file that is there by now as it is. Makes missing folders, 0700. */
+async function createKeyFile(path: string, text: string, random: Random): Promise<void> {
+  await whileWriting(path, async () => {
+    await mkdir(dirname(path), { recursive: true, mode: 0o700 })
+    const beside = await writeBeside(path, text, random)
+    try {
+      await link(beside, path)
+    } catch (error) {
+      if (codeOf(error) !== 'EEXIST') throw error
+    } finally {
+      await unlink(beside)
+    }
+    await syncFolder(path)
+  })
+}
+
+export async function replaceKeyFile(path: string, text: string, random: Random): Promise<void> {
+  await whileWriting(path, async () => {
+    const beside = await writeBeside(path, text, random)
+    try {
+      await rename(beside, path)
+    } catch (error) {
+      await unlink(beside)
+      throw error
+    }
+    await syncFolder(path)
+  })
+}
+
+async function writeBeside(path: string, text: string, random: Random): Promise<string> {
+  const beside = `${path}.${Buffer.from(random.bytes(suffixSize)).toString('hex')}.new`
+  const handle = await open(beside, 'wx', ownerOnly)
+  try {
+    await handle.writeFile(text, 'utf8')
+    await handle.sync()
+  } catch (error) {
+    await unlink(beside)
+    throw error
+  } finally {
+    await handle.close()
+  }
+  return beside
+}
+
+async function syncFolder(path: string): Promise<void> {
+  const folder = await open(dirname(path), constants.O_RDONLY)
+  try {
+    await folder.sync()
+  } finally {
+    await folder.close()
+  }
+}
+
+async function whileWriting(path: string, work: () => Promise<void>): Promise<void> {
+  try {
+    await work()
+  } catch (error) {
+    throw unreadableFile(path, codeOf(error), error)
+  }
+}
+
+function unreadableFile(path: string, reason: string, cause?: unknown): TrunklineError {
+  return new TrunklineError('KEYRING_UNREADABLE', {
+    details: { path, reason },
+    ...(cause === undefined ? {} : { cause }),
+  })
+}
+
+function codeOf(error: unknown): string {
+  return error instanceof Error && 'code' in error && typeof error.code === 'string' ? error.code : 'unknown'
+}

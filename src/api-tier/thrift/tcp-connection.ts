@@ -1,0 +1,291 @@
+// Owns: one connection of the Thrift listener, from its first byte to its close.
+// 1. At most `callsMax` calls and `bytesMax` bytes of them run, and at most `bytesMax` bytes of answers wait for the
+//    peer: beyond any of these it stops reading, and TCP slows the peer down.
+// 2. Answers go out in the order in which calls finish, matched by seqid; all of one turn of the loop in one packet.
+// 3. An error of the socket ends this connection and nothing else.
+// 4. What never ends on its own has a time limit: first byte, unfinished frame, idle, unread answers,
+//    a peer that ended its side, last words.
+// 5. After `drain` what runs is answered, what comes is refused as DRAINING, then the connection ends.
+// Leaves out: what messages mean (dispatcher.ts), how many connections there are (tcp-server.ts).
+import type { Socket } from 'node:net'
+import type { Logger } from '../../observability/log.ts'
+import type { Clock, Timer } from '../../ports/clock.ts'
+import { TrunklineError } from '../../protocol/errors.ts'
+import { encodeErrorReply } from '../../protocol/thrift/message.ts'
+import { isMethodName } from '../../protocol/thrift/schemas.ts'
+import type { CallContext } from '../call-context.ts'
+import { type Dispatched, garbage, type ThriftDispatcher } from './dispatcher.ts'
+import { foreignProtocolOf, framed, lastWords } from './foreign-protocols.ts'
+import { FrameReader } from './frame-reader.ts'
+import { startOfCall } from './start-of-call.ts'
+
+export interface TcpLimits {
+  /** Calls in flight of one connection. Default 64. */
+  readonly callsMax: number
+  /** Bytes of requests in flight, and bytes of unsent answers. Default 4 MiB each. */
+  readonly bytesMax: number
+  readonly frameBytesMax: number
+  /** Nothing runs and nothing comes; above the longest waitMs. Default 120 s. */
+  readonly idleTimeoutMs: number
+  /** From a frame's first byte to its last. Default 15 s. */
+  readonly frameTimeoutMs: number
+  /** The peer reads nothing of the answers that wait. Default 30 s. */
+  readonly stallTimeoutMs: number
+  /** For what runs when the peer has ended its side; a peer that died looks the same. Default 5 s. */
+  readonly endedTimeoutMs: number
+  /** From our last words to the end of the connection. Default 1 s. */
+  readonly lingerMs: number
+}
+
+export interface TcpConnectionDeps {
+  readonly socket: Socket
+  readonly dispatcher: ThriftDispatcher
+  readonly clock: Clock
+  readonly logger: Logger
+  readonly limits: TcpLimits
+  readonly nextRequestId: () => string
+  readonly onClosed: () => void
+}
+
+/** While the last words are on their way, so much is read and thrown away: an early close would take them back. */
+const lingerBytesMax = 8 * 1024 * 1024
+
+type Phase = 'first-byte' | 'open' | 'draining' | 'last-words' | 'closed'
+
+export class TcpConnection {
+  readonly #deps: TcpConnectionDeps
+  readonly #socket: Socket
+  readonly #frames: FrameReader
+  readonly #gone = new AbortController()
+  #phase: Phase = 'first-byte'
+  #calls = 0
+  #callBytes = 0
+  #corked = false
+  #ended = false
+  #paused = false
+  #lingerBytes = 0
+  /** Since when the present wait lasts; which wait it is follows from the state. */
+  #waitSinceMs: number
+  #timer: Timer | undefined
+
+  constructor(deps: TcpConnectionDeps) {
+    this.#deps = deps
+    this.#socket = deps.socket
+    this.#frames = new FrameReader(deps.limits.frameBytesMax)
+    this.#waitSinceMs = deps.clock.monotonicMs()
+    const socket = deps.socket
+    socket.setNoDelay(true)
+    socket.on('error', (error: NodeJS.ErrnoException) => this.#onError(error))
+    socket.on('close', () => this.#onClose())
+    socket.on('end', () => this.#onEnd())
+    socket.on('drain', () => this.#onDrain())
+    socket.on('data', (chunk: Buffer) => this.#onData(chunk))
+    this.#watch()
+  }
+
+  /** Invariant 5. Idempotent. */
+  drain(): void {
+    if (this.#phase !== 'first-byte' && this.#phase !== 'open') return
+    this.#phase = 'draining'
+    this.#endWhenDone()
+  }
+
+  /** At once; calls that run are answered to nobody. Idempotent. */
+  destroy(): void {
+    this.#socket.destroy()
+  }
+
+  #onData(chunk: Buffer): void {
+    const first = chunk[0]
+    if (this.#phase === 'last-words' || first === undefined) return this.#discard(chunk.length)
+    if (this.#phase === 'first-byte') {
+      const foreign = foreignProtocolOf(first)
+      if (foreign !== undefined) {
+        this.#deps.logger.debug({ tier: 'api', event: foreign }, 'refused a peer that does not speak framed Thrift')
+        return this.#sayAndEnd(lastWords(foreign))
+      }
+      this.#phase = 'open'
+    }
+    if (this.#frames.pendingBytes === 0) this.#restartWait()
+    this.#frames.push(chunk)
+    this.#readFrames()
+  }
+
+  #readFrames(): void {
+    while ((this.#phase === 'open' || this.#phase === 'draining') && !this.#full()) {
+      const read = this.#frames.next()
+      if (read.kind === 'incomplete') break
+      if (read.kind === 'oversize') {
+        const words = oversizeAnswer(read.start, read.declaredBytes, this.#deps.limits.frameBytesMax)
+        // The header of the call may still be on its way; the frame's time limit ends the wait.
+        if (words !== undefined) this.#sayAndEnd(words)
+        return
+      }
+      this.#restartWait()
+      this.#serve(read.content)
+    }
+    this.#regulate()
+  }
+
+  #serve(message: Uint8Array): void {
+    const { dispatcher } = this.#deps
+    if (this.#phase === 'draining') {
+      this.#answer(dispatcher.refuse(message, 'thrift-tcp', new TrunklineError('DRAINING')))
+      return
+    }
+    const context: CallContext = {
+      requestId: this.#deps.nextRequestId(),
+      signal: this.#gone.signal,
+      ...(this.#socket.remoteAddress === undefined ? {} : { remote: this.#socket.remoteAddress }),
+    }
+    const dispatched = dispatcher.dispatch(message, 'thrift-tcp', context)
+    if (!(dispatched instanceof Promise)) return this.#answer(dispatched)
+    this.#calls += 1
+    this.#callBytes += message.length
+    dispatched.then(
+      (answer) => this.#finish(message.length, answer),
+      (bug: unknown) => {
+        // dispatch never rejects; if it does, this connection cannot be answered any more.
+        this.#deps.logger.error({ tier: 'api', requestId: context.requestId, err: bug }, 'the dispatcher failed by a defect')
+        this.destroy()
+      },
+    )
+  }
+
+  #finish(bytes: number, dispatched: Dispatched): void {
+    this.#calls -= 1
+    this.#callBytes -= bytes
+    if (this.#phase === 'closed') return
+    this.#answer(dispatched)
+    this.#readFrames()
+    this.#endWhenDone()
+  }
+
+  #answer(dispatched: Dispatched): void {
+    if (this.#phase === 'last-words' || this.#phase === 'closed') return
+    if (dispatched.kind === 'garbage') return this.#sayAndEnd(framed(dispatched.message))
+    this.#restartWait()
+    this.#cork()
+    const length = Buffer.allocUnsafe(4)
+    length.writeUInt32BE(dispatched.message.length, 0)
+    this.#socket.write(length)
+    this.#socket.write(dispatched.message)
+  }
+
+  /** Invariant 2: everything that finishes in this turn of the loop leaves in one write. */
+  #cork(): void {
+    if (this.#corked) return
+    this.#corked = true
+    this.#socket.cork()
+    setImmediate(() => {
+      this.#corked = false
+      this.#socket.uncork()
+      this.#regulate()
+    })
+  }
+
+  #full(): boolean {
+    const { callsMax, bytesMax } = this.#deps.limits
+    return this.#calls >= callsMax || this.#callBytes >= bytesMax || this.#socket.writableLength >= bytesMax
+  }
+
+  /** Invariant 1. */
+  #regulate(): void {
+    if (this.#phase !== 'open' && this.#phase !== 'draining') return
+    const full = this.#full()
+    if (full === this.#paused) return
+    this.#paused = full
+    if (full) this.#socket.pause()
+    else this.#socket.resume()
+  }
+
+  #onDrain(): void {
+    this.#restartWait()
+    this.#readFrames()
+  }
+
+  /** The peer has sent all it will: what runs is still answered. */
+  #onEnd(): void {
+    if (this.#phase === 'last-words' || this.#phase === 'closed') return
+    this.#ended = true
+    this.#restartWait()
+    this.#watch()
+    this.#endWhenDone()
+  }
+
+  #endWhenDone(): void {
+    const noMore = this.#ended || this.#phase === 'draining'
+    if (noMore && this.#calls === 0 && (this.#phase === 'open' || this.#phase === 'draining' || this.#phase === 'first-byte'))
+      this.#sayAndEnd(undefined)
+  }
+
+  /** One last message, then the end; what still comes is thrown away (`lingerBytesMax`, `lingerMs`). */
+  #sayAndEnd(bytes: Uint8Array | undefined): void {
+    this.#phase = 'last-words'
+    this.#frames.clear()
+    this.#restartWait()
+    if (bytes === undefined) this.#socket.end()
+    else this.#socket.end(bytes)
+    this.#paused = false
+    this.#socket.resume()
+    this.#watch()
+  }
+
+  #discard(bytes: number): void {
+    this.#lingerBytes += bytes
+    if (this.#lingerBytes > lingerBytesMax) this.destroy()
+  }
+
+  #onError(error: NodeJS.ErrnoException): void {
+    // 'close' follows; a reset by the peer is everyday life.
+    this.#deps.logger.debug({ tier: 'api', event: error.code ?? 'error' }, 'a connection broke')
+  }
+
+  #onClose(): void {
+    if (this.#phase === 'closed') return
+    this.#phase = 'closed'
+    this.#timer?.cancel()
+    this.#frames.clear()
+    this.#gone.abort()
+    this.#deps.onClosed()
+  }
+
+  #restartWait(): void {
+    this.#waitSinceMs = this.#deps.clock.monotonicMs()
+  }
+
+  /** How long the present state may last; undefined while calls run, which have deadlines of their own. */
+  #waitLimitMs(): number | undefined {
+    const { limits } = this.#deps
+    if (this.#phase === 'last-words') return limits.lingerMs
+    if (this.#ended) return limits.endedTimeoutMs
+    if (this.#socket.writableLength > 0) return limits.stallTimeoutMs
+    if (this.#frames.pendingBytes > 0 && !this.#paused) return limits.frameTimeoutMs
+    return this.#calls > 0 ? undefined : limits.idleTimeoutMs
+  }
+
+  /** Invariant 4, with one timer: it looks at the state when it rings. */
+  #watch(): void {
+    this.#timer?.cancel()
+    const { clock, limits } = this.#deps
+    const limitMs = this.#waitLimitMs()
+    const leftMs = limitMs === undefined ? limits.idleTimeoutMs : this.#waitSinceMs + limitMs - clock.monotonicMs()
+    if (limitMs !== undefined && leftMs <= 0) return this.destroy()
+    // A shorter limit may begin to count meanwhile: look at least that often.
+    const lookMs = Math.min(leftMs, limits.frameTimeoutMs, limits.stallTimeoutMs)
+    this.#timer = clock.after(Math.max(1, lookMs), () => this.#watch())
+  }
+}
+
+/** The answer to a call that is too long, once its header is there; undefined while it is not. */
+function oversizeAnswer(start: Uint8Array, declaredBytes: number, bytesMax: number): Uint8Array | undefined {
+  const call = startOfCall(start)
+  if (call.kind === 'incomplete') return undefined
+  if (call.kind === 'garbage' || !isMethodName(call.method)) {
+    return framed(garbage(`A frame of ${declaredBytes} bytes is above the limit of ${bytesMax}.`).message)
+  }
+  const error = new TrunklineError('FRAME_TOO_LARGE', {
+    details: { bytes: String(declaredBytes), bytesMax: String(bytesMax) },
+  })
+  return framed(encodeErrorReply(call.method, call.seqid, error))
+}

@@ -1,0 +1,115 @@
+// Owns: the listener for framed Thrift over TCP: how many connections, start, drain, close.
+// 1. Connections above `connectionsMax` are closed unanswered: a client sees a transport failure and tries again.
+// 2. `drain` returns when every connection has ended, at the latest after its deadline.
+// Leaves out: what happens on a connection (tcp-connection.ts).
+import { createServer, type Server, type Socket } from 'node:net'
+import type { Logger } from '../../observability/log.ts'
+import type { Clock } from '../../ports/clock.ts'
+import type { Random } from '../../ports/random.ts'
+import { frameBytesMax } from '../../protocol/limits.ts'
+import type { ApiMetrics } from '../api-metrics.ts'
+import { requestIdsFrom } from '../request-ids.ts'
+import type { ThriftDispatcher } from './dispatcher.ts'
+import { TcpConnection, type TcpLimits } from './tcp-connection.ts'
+
+export const defaultTcpLimits: TcpLimits = {
+  callsMax: 64,
+  bytesMax: 4 * 1024 * 1024,
+  frameBytesMax,
+  idleTimeoutMs: 120_000,
+  frameTimeoutMs: 15_000,
+  stallTimeoutMs: 30_000,
+  endedTimeoutMs: 5_000,
+  lingerMs: 1_000,
+}
+
+export interface ThriftTcpServerDeps {
+  readonly dispatcher: ThriftDispatcher
+  readonly clock: Clock
+  readonly random: Random
+  readonly metrics: ApiMetrics
+  readonly logger: Logger
+  readonly limits?: Partial<TcpLimits>
+  /** Default 1,000. */
+  readonly connectionsMax?: number
+}
+
+export class ThriftTcpServer {
+  readonly #deps: ThriftTcpServerDeps
+  readonly #limits: TcpLimits
+  readonly #server: Server
+  readonly #connections = new Set<TcpConnection>()
+  readonly #nextRequestId: () => string
+  #onEmpty: (() => void)[] = []
+
+  constructor(deps: ThriftTcpServerDeps) {
+    this.#deps = deps
+    this.#limits = { ...defaultTcpLimits, ...deps.limits }
+    this.#nextRequestId = requestIdsFrom(deps.random)
+    // allowHalfOpen: a peer that ends its side still gets the answers of what it asked.
+    this.#server = createServer({ allowHalfOpen: true, noDelay: true }, (socket) => this.#onConnection(socket))
+    this.#server.maxConnections = deps.connectionsMax ?? 1_000
+    this.#server.on('drop', () => deps.logger.warn({ tier: 'api' }, 'refused a connection: the limit is reached'))
+  }
+
+  /** Resolves when it listens, with the port (of use when 0 was asked). Rejects when the address cannot be had. */
+  async listen(address: { readonly host: string; readonly port: number }): Promise<{ port: number }> {
+    await new Promise<void>((resolve, reject) => {
+      this.#server.once('error', reject)
+      this.#server.listen(address.port, address.host, () => {
+        this.#server.off('error', reject)
+        resolve()
+      })
+    })
+    this.#server.on('error', (error) => this.#deps.logger.error({ tier: 'api', err: error }, 'the Thrift listener failed'))
+    const bound = this.#server.address()
+    if (bound === null || typeof bound === 'string') throw new Error('a TCP listener has a port')
+    return { port: bound.port }
+  }
+
+  get connections(): number {
+    return this.#connections.size
+  }
+
+  /** No new connections; what runs is answered within `deadlineMs`, then everything closes. Idempotent. */
+  async drain(deadlineMs: number): Promise<void> {
+    this.#server.close()
+    for (const connection of this.#connections) connection.drain()
+    if (this.#connections.size === 0) return
+    await new Promise<void>((resolve) => {
+      const timer = this.#deps.clock.after(deadlineMs, () => this.#destroyAll())
+      this.#onEmpty.push(() => {
+        timer.cancel()
+        resolve()
+      })
+    })
+  }
+
+  /** At once. Idempotent. */
+  async close(): Promise<void> {
+    await this.drain(0)
+  }
+
+  #destroyAll(): void {
+    for (const connection of this.#connections) connection.destroy()
+  }
+
+  #onConnection(socket: Socket): void {
+    const { dispatcher, clock, logger, metrics } = this.#deps
+    metrics.tcpConnections(1)
+    const connection = new TcpConnection({
+      socket,
+      dispatcher,
+      clock,
+      logger,
+      limits: this.#limits,
+      nextRequestId: this.#nextRequestId,
+      onClosed: () => {
+        metrics.tcpConnections(-1)
+        this.#connections.delete(connection)
+        if (this.#connections.size === 0) for (const done of this.#onEmpty.splice(0)) done()
+      },
+    })
+    this.#connections.add(connection)
+  }
+}

@@ -1,0 +1,71 @@
+// Owns: the life of one stream node incarnation: boot, serve, drain, fenced, closed.
+// N1 Only a serving node allocates. N2 A fenced incarnation never appends again: it closes, another one is started by main.
+// N3 One way out: closed, with the reason.
+// Leaves out: sessions (session.machine.ts), the log writer, the switchboard.
+import { assign, setup } from 'xstate'
+import { unprovided } from '../provided.ts'
+
+export type NodeEnd = 'drained' | 'fenced' | 'boot-failed' | 'closed'
+
+export interface NodeContext {
+  readonly end: NodeEnd
+}
+
+export type NodeEvent =
+  | { readonly type: 'BOOTED' }
+  | { readonly type: 'BOOT_FAILED' }
+  | { readonly type: 'DRAIN' }
+  | { readonly type: 'QUIET' }
+  | { readonly type: 'RETIRED' }
+  | { readonly type: 'SESSIONS_CLOSED' }
+  | { readonly type: 'CLOSE' }
+
+export const nodeMachine = setup({
+  types: { context: {} as NodeContext, events: {} as NodeEvent, output: {} as { readonly end: NodeEnd } },
+  actions: {
+    /** Refuse allocations and new session work with a typed error; QUIET when what runs has ended or the deadline passed. */
+    beginDrain: unprovided('beginDrain'),
+    /** Close every session; SESSIONS_CLOSED when none is left. */
+    closeSessions: unprovided('closeSessions'),
+    /** Unbind, close the writer. */
+    tearDown: unprovided('tearDown'),
+    unknownEvent: unprovided('unknownEvent'),
+    endAs: assign((_, { end }: { end: NodeEnd }) => ({ end })),
+  },
+}).createMachine({
+  id: 'node',
+  context: { end: 'closed' },
+  output: ({ context }) => ({ end: context.end }),
+  initial: 'booting',
+  on: { '*': { actions: 'unknownEvent' } },
+  states: {
+    booting: {
+      on: {
+        BOOTED: { target: 'serving' },
+        BOOT_FAILED: { target: 'closed', actions: { type: 'endAs', params: { end: 'boot-failed' } } },
+        CLOSE: { target: 'closed' },
+      },
+    },
+    serving: {
+      on: {
+        DRAIN: { target: 'draining' },
+        RETIRED: { target: 'fenced' },
+        CLOSE: { target: 'draining' },
+      },
+    },
+    draining: {
+      entry: [{ type: 'endAs', params: { end: 'drained' } }, 'beginDrain'],
+      initial: 'finishing',
+      on: { DRAIN: {}, CLOSE: {}, RETIRED: { target: 'fenced' } },
+      states: {
+        finishing: { on: { QUIET: { target: 'closing' } } },
+        closing: { entry: 'closeSessions', on: { SESSIONS_CLOSED: { target: '#node.closed' } } },
+      },
+    },
+    fenced: {
+      entry: [{ type: 'endAs', params: { end: 'fenced' } }, 'closeSessions'],
+      on: { SESSIONS_CLOSED: { target: 'closed' }, DRAIN: {}, QUIET: {}, CLOSE: {}, RETIRED: {} },
+    },
+    closed: { type: 'final', entry: 'tearDown' },
+  },
+})

@@ -1,0 +1,338 @@
+// Owns: opening a session: where a reader starts, what a writer takes over, the token and first turn.
+// A1 allocate publishes nothing (design.md §3.5): it answers what landed, the client sends what is missing.
+// A2 The answer goes out only when release, fence and look-up are done; until then PENDING.
+// A3 A producer's earlier session on this node is closed before the new one opens (§3.6).
+// Leaves out: authentication (API tier), the take-over itself (write/take-over.ts).
+import { createActor } from 'xstate'
+import type { BlockSealer } from '../crypto/block-sealer.ts'
+import type { CursorScope } from '../crypto/cursor-seal.ts'
+import type { GatewayKeys } from '../crypto/gateway-keys.ts'
+import {
+  openSessionToken,
+  principalHash,
+  type SessionTokenContent,
+  sealSessionToken,
+  sessionSecret,
+} from '../crypto/session-token.ts'
+import type { sessionMachine } from '../fsm/server/session.machine.ts'
+import type { Clock } from '../ports/clock.ts'
+import type { EventLog, TopicInfo } from '../ports/event-log.ts'
+import type { Random } from '../ports/random.ts'
+import type { Principal } from '../protocol/envelope.ts'
+import { TrunklineError } from '../protocol/errors.ts'
+import {
+  type Incarnation,
+  type ProducerId,
+  parseProducerId,
+  parseSessionId,
+  parseTopicName,
+  type SessionId,
+} from '../protocol/ids.ts'
+import {
+  type AllocateReply,
+  type AllocateRequest,
+  type Limits,
+  mode,
+  packing,
+  partState,
+  type Resume,
+  type StartAt,
+  type WriteOutcome,
+} from '../protocol/messages.ts'
+import type { PartitionPosition } from '../protocol/position.ts'
+import { equalBytes } from '../protocol/turns.ts'
+import { Conversation } from './conversation.ts'
+import { openReadCursor, openWriteCursor, SessionCursors } from './cursors.ts'
+import { ReadSession } from './read-session.ts'
+import type { Session, SessionBase } from './session.ts'
+import type { Sessions } from './sessions.ts'
+import type { StreamMetrics } from './stream-metrics.ts'
+import type { OpenTopic, Topics } from './topics.ts'
+import type { AppendLanes } from './write/append-lanes.ts'
+import type { TakeOverOutcome, TakeOvers } from './write/take-over.ts'
+import { type LandedPart, WriteSession } from './write-session.ts'
+
+export interface AllocatorOptions {
+  readonly incarnation: Incarnation
+  readonly pid: number
+  readonly clusterId: string
+  readonly log: EventLog
+  readonly topics: Topics
+  readonly sessions: Sessions
+  readonly lanes: AppendLanes
+  readonly sealer: BlockSealer
+  readonly takeOvers: TakeOvers
+  readonly gatewayKeys: GatewayKeys
+  readonly limits: Limits
+  readonly clock: Clock
+  readonly random: Random
+  readonly metrics: StreamMetrics
+  readonly onDefect: (session: Session, thrown: unknown) => void
+  /** The session machine bound to this node's sessions, and its clock. */
+  readonly machine: typeof sessionMachine
+  readonly machineClock: { setTimeout(run: () => void, delayMs: number): unknown; clearTimeout(id: unknown): void }
+}
+
+const sessionIdBytes = 12
+
+export class Allocator {
+  readonly #options: AllocatorOptions
+
+  constructor(options: AllocatorOptions) {
+    this.#options = options
+  }
+
+  /** Errors: UNSUPPORTED, BAD_REQUEST, UNKNOWN_TOPIC, cursors' and tokens' errors, PENDING, UNAVAILABLE, NO_CAPACITY. */
+  async allocate(request: AllocateRequest, principal: Principal, deadlineAtMs: number): Promise<AllocateReply> {
+    refuseUnbuilt(request, principal)
+    switch (request.mode) {
+      case mode.read:
+        return this.#allocateReader(request, principal)
+      case mode.write:
+        return this.#allocateWriter(request, principal, deadlineAtMs)
+      default:
+        throw new TrunklineError('BAD_REQUEST', { details: { field: 'mode' } })
+    }
+  }
+
+  async #allocateReader(request: AllocateRequest, principal: Principal): Promise<AllocateReply> {
+    if (request.resume !== undefined) throw new TrunklineError('BAD_REQUEST', { details: { field: 'resume' } })
+    const topic = await this.#options.topics.open(parseTopicName(request.topic))
+    const position = await this.#startPosition(topic.info, request.startAt, principal)
+    const base = this.#base(principal, 1)
+    const session = new ReadSession(base, {
+      reader: topic.reader,
+      topicId: topic.info.topicId,
+      cursors: this.#cursors(topic.info, principal),
+      position,
+      metrics: this.#options.metrics,
+    })
+    this.#start(session, 'read')
+    session.send({ type: 'PREPARED' })
+    return this.#reply(session, topic, principal, topic.info.partitions, undefined, { cursor: session.cursor() })
+  }
+
+  async #allocateWriter(request: AllocateRequest, principal: Principal, deadlineAtMs: number): Promise<AllocateReply> {
+    if (request.startAt !== undefined) throw new TrunklineError('BAD_REQUEST', { details: { field: 'startAt' } })
+    const topic = await this.#options.topics.openForWriting(parseTopicName(request.topic))
+    await this.#options.sealer.prepare(topic.info.topicId)
+    const { resume } = request
+    if (resume !== undefined) return this.#resumeWriter(topic, principal, resume, deadlineAtMs)
+    const producerId = parseProducerId(Buffer.from(this.#options.random.bytes(16)).toString('hex'))
+    const session = this.#writer(topic, principal, producerId, await this.#ends(topic.info), topic.info.partitions)
+    session.send({ type: 'PREPARED' })
+    return this.#reply(session, topic, principal, topic.info.partitions, producerId, {
+      writeCursor: session.cursor(),
+      nextN: 1,
+      packing: packing.v1,
+    })
+  }
+
+  async #resumeWriter(
+    topic: OpenTopic,
+    principal: Principal,
+    resume: Resume,
+    deadlineAtMs: number,
+  ): Promise<AllocateReply> {
+    const token = this.#tokenOf(resume, principal)
+    const producerId = token.producerId
+    if (producerId === undefined || token.mode !== mode.write) throw new TrunklineError('BAD_SESSION_TOKEN')
+    if (token.topicId !== topic.info.topicId)
+      throw new TrunklineError('TOPIC_CHANGED', { details: { topic: topic.info.name } })
+    const writes = resume.writes ?? []
+    const { offsets } = openWriteCursor(
+      this.#options.gatewayKeys,
+      this.#scope(topic.info, principal),
+      resume.writeCursor,
+    )
+    this.#options.sessions.ofProducer(producerId)?.send({ type: 'SUPERSEDE' }) // A3
+    // What is unanswered was packed for the token's partitions: they stay until everything is answered.
+    const partitions = writes.length > 0 ? token.partitions : topic.info.partitions
+    const session = this.#writer(topic, principal, producerId, offsets, partitions)
+    session.send({ type: 'TAKE_OVER' })
+    const request = { token, from: offsets, writes, nextN: resume.nextN, deadlineAtMs }
+    const found = await this.#options.takeOvers.takeOver(request).catch((thrown: unknown) => {
+      session.send({ type: 'FAILED', error: TrunklineError.from(thrown).name })
+      throw thrown
+    }) // A2
+    // Another allocate of the producer came meanwhile, or the node closed: that one answers.
+    if (session.isClosing) throw new TrunklineError('PENDING')
+    session.takeOver(landedParts(found), found.writeCursor)
+    session.send({ type: 'TAKEN_OVER', missing: missingNumbers(found.outcomes), nextN: resume.nextN })
+    return this.#reply(session, topic, principal, partitions, producerId, {
+      writeCursor: session.cursor(),
+      nextN: resume.nextN,
+      outcomes: found.outcomes,
+      packing: token.packing,
+    })
+  }
+
+  #writer(
+    topic: OpenTopic,
+    principal: Principal,
+    producerId: ProducerId,
+    from: readonly number[],
+    partitions: number,
+  ): WriteSession {
+    const { limits, lanes, sealer } = this.#options
+    const session = new WriteSession(this.#base(principal, limits.windowWrites), {
+      topic: topic.info,
+      partitions,
+      producerId,
+      lanes,
+      sealer,
+      cursors: this.#cursors(topic.info, principal),
+      from,
+      metrics: this.#options.metrics,
+      windowWrites: limits.windowWrites,
+      windowBytes: limits.windowBytes,
+      ends: () => this.#ends(topic.info),
+    })
+    this.#start(session, 'write')
+    return session
+  }
+
+  #base(principal: Principal, window: number): SessionBase {
+    const { clock, random, limits, sessions, metrics } = this.#options
+    return {
+      sessionId: parseSessionId(Buffer.from(random.bytes(sessionIdBytes)).toString('base64url')),
+      conversation: new Conversation({ random, leaseMs: limits.leaseMs, window }),
+      clock,
+      leaseMs: limits.leaseMs,
+      principal,
+      onClosed: (session, reason) => {
+        sessions.closed(session)
+        metrics.sessionClosed(session instanceof ReadSession ? 'read' : 'write', reason)
+      },
+      onDefect: this.#options.onDefect,
+    }
+  }
+
+  #start(session: Session, kind: 'read' | 'write'): void {
+    const { limits, sessions, machine, machineClock, metrics } = this.#options
+    sessions.add(session)
+    metrics.sessionOpened(kind)
+    const input = {
+      sessionId: session.id,
+      mode: kind,
+      windowWrites: limits.windowWrites,
+      windowBytes: limits.windowBytes,
+    }
+    session.start(createActor(machine, { input, clock: machineClock }))
+  }
+
+  #reply(
+    session: Session,
+    topic: OpenTopic,
+    principal: Principal,
+    partitions: number,
+    producerId: ProducerId | undefined,
+    more: Partial<AllocateReply>,
+  ): AllocateReply {
+    const { incarnation, pid, gatewayKeys, random, limits, clock } = this.#options
+    const content: SessionTokenContent = {
+      sessionId: session.id,
+      incarnation,
+      pid,
+      topic: topic.info.name,
+      topicId: topic.info.topicId,
+      mode: producerId === undefined ? mode.read : mode.write,
+      producerId,
+      principal: hashOf(principal),
+      packing: packing.v1,
+      partitions,
+      issuedAtMs: clock.nowMs(),
+    }
+    const token = sealSessionToken(gatewayKeys, content, random)
+    return {
+      session: token,
+      secret: sessionSecret(gatewayKeys, token),
+      turn: session.conversation.firstTurn(),
+      sessionId: session.id satisfies SessionId,
+      partitions,
+      limits,
+      expiresAtMs: principal.expiresAtMs,
+      ...more,
+    }
+  }
+
+  #tokenOf(resume: Resume, principal: Principal): SessionTokenContent {
+    const token = openSessionToken(this.#options.gatewayKeys, resume.session)
+    // A producer is bound to its principal; another's token is as good as a forged one.
+    if (!equalBytes(token.principal, hashOf(principal))) throw new TrunklineError('BAD_SESSION_TOKEN')
+    return token
+  }
+
+  #cursors(topic: TopicInfo, principal: Principal): SessionCursors {
+    return new SessionCursors(this.#options.gatewayKeys, this.#scope(topic, principal), this.#options.random)
+  }
+
+  #scope(topic: TopicInfo, principal: Principal): CursorScope {
+    return { clusterId: this.#options.clusterId, tenant: principal.tenant, topicId: topic.topicId }
+  }
+
+  async #startPosition(
+    topic: TopicInfo,
+    startAt: StartAt | undefined,
+    principal: Principal,
+  ): Promise<readonly PartitionPosition[]> {
+    const { cursor, timestampMs, earliest } = startAt ?? {}
+    if (cursor !== undefined) {
+      const { positions } = openReadCursor(this.#options.gatewayKeys, this.#scope(topic, principal), cursor)
+      if (positions.length > topic.partitions)
+        throw new TrunklineError('TOPIC_CHANGED', { details: { topic: topic.name } })
+      // Partitions that were added since are read from their start.
+      return Array.from({ length: topic.partitions }, (_, partition) => positions[partition] ?? { offset: 0, index: 0 })
+    }
+    const query = timestampMs !== undefined ? { atOrAfterMs: timestampMs } : earliest === true ? 'earliest' : 'latest'
+    const offsets = await this.#options.log.offsets(partitionsOf(topic), query)
+    return offsets.map((offset) => ({ offset, index: 0 }))
+  }
+
+  #ends(topic: TopicInfo): Promise<readonly number[]> {
+    return this.#options.log.offsets(partitionsOf(topic), 'latest')
+  }
+}
+
+export function partitionsOf(topic: TopicInfo): { topic: TopicInfo['name']; partition: number }[] {
+  return Array.from({ length: topic.partitions }, (_, partition) => ({ topic: topic.name, partition }))
+}
+
+function hashOf({ subject, clientId, tenant }: Principal): Uint8Array {
+  return principalHash(subject, clientId, tenant)
+}
+
+/** What the protocol reserves and nobody has built yet. */
+function refuseUnbuilt(request: AllocateRequest, principal: Principal): void {
+  const refuse = (feature: string): never => {
+    throw new TrunklineError('UNSUPPORTED', { details: { feature } })
+  }
+  if (request.group !== undefined) refuse('group')
+  if (request.producerName !== undefined) refuse('producerName')
+  if (request.ackLevel !== undefined && request.ackLevel !== 'published') refuse('ackLevel')
+  if (request.tenant !== undefined && request.tenant !== principal.tenant) refuse('tenant')
+}
+
+/** Writes that must come again: some part is certainly not there, and none is unknown (those need the application's word). */
+function missingNumbers(outcomes: readonly WriteOutcome[]): number[] {
+  return outcomes
+    .filter(
+      ({ parts }) =>
+        parts.some(({ state }) => state === partState.missing) &&
+        !parts.some(({ state }) => state === partState.unknown),
+    )
+    .map(({ n }) => n)
+}
+
+function landedParts({ outcomes, hashes }: TakeOverOutcome): Map<number, Map<number, LandedPart>> {
+  const found = new Map<number, Map<number, LandedPart>>()
+  for (const { n, parts } of outcomes) {
+    const writeHash = hashes.get(n)
+    if (writeHash === undefined) continue
+    const landed = parts.flatMap(({ part, state, offset }) =>
+      state === partState.landed && offset !== undefined ? [[part, { offset, writeHash }] as const] : [],
+    )
+    found.set(n, new Map(landed))
+  }
+  return found
+}

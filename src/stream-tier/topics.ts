@@ -1,0 +1,90 @@
+// Owns: the topics a node has open: settings, one TopicReader each; and topic administration on behalf of the API tier.
+// T1 A topic that was deleted and made again has another id: its old reader ends, positions in it answer TOPIC_CHANGED.
+// Leaves out: reading itself (read/), names and limits (protocol).
+import { type EventLog, type TopicInfo, type TopicSpec, topicFormat } from '../ports/event-log.ts'
+import { isErrorNamed, TrunklineError } from '../protocol/errors.ts'
+import type { TopicName } from '../protocol/ids.ts'
+import { topicPartitionsDefault, topicPartitionsMax } from '../protocol/limits.ts'
+import type { TopicReader } from './read/topic-reader.ts'
+
+export interface OpenTopic {
+  readonly info: TopicInfo
+  readonly reader: TopicReader
+}
+
+export interface TopicsOptions {
+  readonly log: EventLog
+  readonly readerOf: (topic: TopicInfo) => TopicReader
+  /** Makes a topic that a writer names for the first time. Only `trunkline dev` switches it on. Default false. */
+  readonly autoCreate?: boolean
+}
+
+export class Topics {
+  readonly #options: TopicsOptions
+  readonly #open = new Map<TopicName, OpenTopic>()
+
+  constructor(options: TopicsOptions) {
+    this.#options = options
+  }
+
+  /** The topic as the log has it now. Errors: UNKNOWN_TOPIC, UNAVAILABLE. */
+  async open(name: TopicName): Promise<OpenTopic> {
+    const info = await this.#options.log.topic(name)
+    const known = this.#open.get(name)
+    if (known !== undefined && known.info.topicId !== info?.topicId) {
+      known.reader.close() // T1
+      this.#open.delete(name)
+    }
+    if (info === undefined) throw new TrunklineError('UNKNOWN_TOPIC', { details: { topic: name } })
+    const open = this.#open.get(name) ?? { info, reader: this.#options.readerOf(info) }
+    this.#open.set(name, open)
+    return open
+  }
+
+  /** As open; a writer's new topic is made where that is allowed. */
+  async openForWriting(name: TopicName): Promise<OpenTopic> {
+    try {
+      return await this.open(name)
+    } catch (thrown) {
+      if (this.#options.autoCreate !== true || !isErrorNamed(thrown, 'UNKNOWN_TOPIC')) throw thrown
+    }
+    try {
+      await this.create({ name, partitions: topicPartitionsDefault, format: topicFormat.sealed })
+    } catch (thrown) {
+      if (!isErrorNamed(thrown, 'TOPIC_EXISTS')) throw thrown // Another writer was first.
+    }
+    return this.open(name)
+  }
+
+  /** Errors: TOPIC_EXISTS, BAD_TOPIC_SETTING (with the field), UNSUPPORTED. */
+  create(spec: TopicSpec): Promise<TopicInfo> {
+    const bounds: readonly (readonly [string, number | undefined, number, number])[] = [
+      ['partitions', spec.partitions, 1, topicPartitionsMax],
+      ['retentionMs', spec.retentionMs, 1, Number.MAX_SAFE_INTEGER],
+      ['retentionBytes', spec.retentionBytes, 1, Number.MAX_SAFE_INTEGER],
+    ]
+    for (const [field, value, min, max] of bounds) {
+      if (value !== undefined && !(Number.isSafeInteger(value) && value >= min && value <= max)) {
+        throw new TrunklineError('BAD_TOPIC_SETTING', { details: { field, min: String(min), max: String(max) } })
+      }
+    }
+    if (spec.format !== topicFormat.sealed)
+      throw new TrunklineError('UNSUPPORTED', { details: { format: spec.format } })
+    return this.#options.log.createTopic(spec)
+  }
+
+  async delete(name: TopicName): Promise<void> {
+    await this.#options.log.deleteTopic(name)
+    this.#open.get(name)?.reader.close()
+    this.#open.delete(name)
+  }
+
+  list(): Promise<readonly TopicInfo[]> {
+    return this.#options.log.topics()
+  }
+
+  close(): void {
+    for (const { reader } of this.#open.values()) reader.close()
+    this.#open.clear()
+  }
+}

@@ -1,0 +1,151 @@
+// The vectors of test/vectors hold three things together: src/crypto, docs/formats.md (through the independent opener)
+// and every other language's SDK.
+import { describe, expect, test } from 'vitest'
+import { SimulatedClock } from '../../../src/adapters/clock/simulated-clock.ts'
+import { BlockOpener } from '../../../src/crypto/block-opener.ts'
+import { BlockSealer } from '../../../src/crypto/block-sealer.ts'
+import { CursorSealer, openCursor } from '../../../src/crypto/cursor-seal.ts'
+import { GatewayKeys } from '../../../src/crypto/gateway-keys.ts'
+import {
+  openSessionToken,
+  principalHash,
+  type SessionTokenContent,
+  sealSessionToken,
+  sessionSecret,
+} from '../../../src/crypto/session-token.ts'
+import type { KeyProvider } from '../../../src/ports/key-provider.ts'
+import {
+  parseIncarnation,
+  parseProducerId,
+  parseSessionId,
+  parseTopicId,
+  parseTopicName,
+} from '../../../src/protocol/ids.ts'
+import { mode } from '../../../src/protocol/messages.ts'
+import blocks from '../../vectors/sealed-block.json' with { type: 'json' }
+import cursors from '../../vectors/sealed-cursor.json' with { type: 'json' }
+import tokens from '../../vectors/session-token.json' with { type: 'json' }
+import { FixedRandom, hex, unhex } from './crypto-fixtures.ts'
+import {
+  openBlockByTheBook,
+  openCursorByTheBook,
+  openTokenByTheBook,
+  sessionSecretByTheBook,
+} from './independent-opener.ts'
+
+type BlockCase = (typeof blocks.cases)[number]
+type TokenCase = (typeof tokens.cases)[number]
+
+describe('sealed block vectors', () => {
+  test.each(blocks.cases)('given $name, then sealing makes exactly these bytes', async (vector) => {
+    const place = placeOf(vector)
+    const random = new FixedRandom(unhex(vector.lane))
+    const sealer = new BlockSealer({ keys: oneKey(vector), clock: new SimulatedClock(), random, tenant: 't' })
+    const block = { partition: place.partition, ...vector.block, data: unhex(vector.block.data) }
+    for (let before = 0; before < vector.counter; before += 1) await sealer.seal(block, place)
+    expect(hex(await sealer.seal(block, place))).toBe(vector.sealed)
+  })
+
+  test.each(blocks.cases)('given $name, then it opens', async (vector) => {
+    const opener = new BlockOpener({ keys: oneKey(vector), clock: new SimulatedClock(), tenant: 't' })
+    const { data, ...shape } = await opener.open(placeOf(vector), unhex(vector.sealed))
+    expect({ ...shape, data: hex(data) }).toEqual({ ...vector.block, partition: vector.place.partition })
+  })
+
+  test.each(blocks.cases)('given $name, then an opener written from the document opens it', (vector) => {
+    const dataKey = Buffer.from(vector.dataKey, 'hex')
+    const place = { ...vector.place, n: BigInt(vector.place.n) }
+    expect(openBlockByTheBook(vector.sealed, dataKey, place)).toEqual({
+      ...vector.block,
+      ...{ kekId: vector.kekId, wrapped: vector.wrapped, topicId: vector.place.topicId, commitment: vector.commitment },
+    })
+    expect(() => openBlockByTheBook(vector.sealed, dataKey, { ...place, part: place.part ^ 1 })).toThrow(/authenticate/)
+  })
+})
+
+describe('session token vectors', () => {
+  const keys = GatewayKeys.parse(tokens.gatewayKeyFile)
+
+  test.each(tokens.cases)('given $name, then sealing makes exactly these bytes', (vector) => {
+    const token = sealSessionToken(keys, contentOf(vector), new FixedRandom(unhex(vector.salt)))
+    expect(hex(token)).toBe(vector.token)
+  })
+
+  test.each(tokens.cases)('given $name, then it opens and gives its secret', (vector) => {
+    expect(openSessionToken(keys, unhex(vector.token))).toEqual(contentOf(vector))
+    expect(hex(sessionSecret(keys, unhex(vector.token)))).toBe(vector.secret)
+  })
+
+  test.each(tokens.cases)('given $name, then an opener written from the document opens it', (vector) => {
+    expect(openTokenByTheBook(vector.token, tokens.gatewayKeyFile)).toEqual(vector.content)
+    expect(sessionSecretByTheBook(vector.token, tokens.gatewayKeyFile)).toBe(vector.secret)
+  })
+
+  test.each(tokens.cases)('given $name, then its principal is the hash of the names', (vector) => {
+    const { subject, clientId, tenant } = vector.principalOf
+    expect(hex(principalHash(subject, clientId ?? undefined, tenant))).toBe(vector.content.principal)
+  })
+})
+
+describe('sealed cursor vectors', () => {
+  const keys = GatewayKeys.parse(cursors.gatewayKeyFile)
+
+  test.each(cursors.cases)('given $name, then sealing makes exactly these bytes', (vector) => {
+    const scope = { ...vector.scope, topicId: parseTopicId(vector.scope.topicId) }
+    const sealer = new CursorSealer(keys, scope, new FixedRandom(unhex(vector.salt)))
+    for (let before = 0; before < vector.counter; before += 1) sealer.seal(unhex(vector.content))
+    expect(hex(sealer.seal(unhex(vector.content)))).toBe(vector.cursor)
+    expect(hex(openCursor(keys, scope, unhex(vector.cursor)))).toBe(vector.content)
+  })
+
+  test.each(cursors.cases)('given $name, then an opener written from the document opens it', (vector) => {
+    expect(openCursorByTheBook(vector.cursor, cursors.gatewayKeyFile, vector.scope)).toBe(vector.content)
+  })
+})
+
+function placeOf({ place }: BlockCase) {
+  return {
+    topicId: parseTopicId(place.topicId),
+    partition: place.partition,
+    producerId: parseProducerId(place.producerId),
+    n: Number(place.n),
+    part: place.part,
+  }
+}
+
+function contentOf({ content }: TokenCase): SessionTokenContent {
+  return {
+    sessionId: parseSessionId(content.sessionId),
+    incarnation: parseIncarnation(content.incarnation),
+    pid: Number(content.pid),
+    topic: parseTopicName(content.topic),
+    topicId: parseTopicId(content.topicId),
+    mode: content.mode === 1 ? mode.read : mode.write,
+    ...(content.producerId === undefined ? {} : { producerId: parseProducerId(content.producerId) }),
+    principal: unhex(content.principal),
+    packing: content.packing,
+    partitions: content.partitions,
+    issuedAtMs: Number(content.issuedAtMs),
+  }
+}
+
+/** Hands out the one data key of a vector. */
+function oneKey(vector: BlockCase): KeyProvider {
+  const refuse = async (): Promise<never> => {
+    throw new Error('not part of a vector')
+  }
+  return {
+    generate: async () => ({
+      kekId: vector.kekId,
+      plaintext: unhex(vector.dataKey),
+      wrapped: unhex(vector.wrapped),
+    }),
+    unwrap: async (kekId, wrapped) => {
+      expect([kekId, hex(wrapped)]).toEqual([vector.kekId, vector.wrapped])
+      return unhex(vector.dataKey)
+    },
+    rewrap: refuse,
+    describe: refuse,
+    close: async () => undefined,
+  }
+}
