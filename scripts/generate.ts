@@ -2,6 +2,7 @@
 // it writes nothing and fails when one is stale. The files are plain functions of their sources.
 import { readdirSync, readFileSync } from 'node:fs'
 import { fileURLToPath } from 'node:url'
+import { configurationPage } from '../src/config/configuration-page.ts'
 import { drawMachinePage } from './draw-machine.ts'
 import { catalogFiles, parseCatalog } from './error-catalog.ts'
 import { type GeneratedFile, staleFiles, writeFiles } from './generated-file.ts'
@@ -13,6 +14,7 @@ function allFiles(): readonly GeneratedFile[] {
   const catalog = parseCatalog(readFileSync(`${root}idl/errors.json`, 'utf8'))
   return [
     ...catalogFiles(catalog),
+    { path: 'docs/configuration.md', text: configurationPage() },
     ...drawnMachines.map((drawn) => ({
       path: `docs/machines/${drawn.name}.md`,
       text: drawMachinePage(drawn),

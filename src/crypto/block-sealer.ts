@@ -161,8 +161,8 @@ export class BlockSealer {
       if (topic.dropped) throw new TrunklineError('KEY_UNAVAILABLE', { details: { reason: 'dropped' } })
       const key = this.#keyAtHand(topic)
       if (key !== undefined) return use(key)
-      // Pending again: those before us used the new key up. A failure never leaves one pending, so this ends.
-      if (topic.pending === undefined) throw topic.failure?.error ?? new TrunklineError('KEY_UNAVAILABLE')
+      // Going on only when those before us used the new key up: every round seals, and a failure ends the waiting.
+      if (topic.pending === undefined || topic.failure !== undefined) throw topic.failure?.error ?? new TrunklineError('KEY_UNAVAILABLE')
     }
   }
 

@@ -12,6 +12,7 @@ import { openEmbeddedLog } from '../adapters/embedded/open.ts'
 import { loadOrCreate, loadOrCreateGatewayKeys } from '../adapters/keyring/key-files.ts'
 import { openKeyring } from '../adapters/keyring/keyring-provider.ts'
 import { generateSigningJwk, parseSigningJwk, type SigningJwk } from '../api-tier/auth/signing-key.ts'
+import { readSecretFile } from '../config/secret-file.ts'
 import type { GatewayKeys } from '../crypto/gateway-keys.ts'
 import type { Clock } from '../ports/clock.ts'
 import type { EventLog } from '../ports/event-log.ts'
@@ -37,7 +38,12 @@ export interface DataFolderOptions {
   readonly dir: string
   readonly clock: Clock
   readonly random: Random
-  readonly onProblem?: (problem: unknown) => void
+  readonly topicsMax: number
+  /** Paths of keys that lie elsewhere; those must exist. Undefined: in the folder, made when missing. */
+  readonly keyringFile: string | undefined
+  readonly gatewayKeyFile: string | undefined
+  readonly clientSecretFile: string | undefined
+  readonly onProblem: (problem: unknown) => void
 }
 
 /** Makes what a new folder lacks. The caller closes it. Errors: DATA_DIR_…, KEYRING_…, STORAGE_…. */
@@ -45,21 +51,18 @@ export async function openDataFolder(options: DataFolderOptions): Promise<DataFo
   const { dir, clock, random } = options
   await mkdir(dir, { recursive: true, mode: 0o700 })
   // The log's lock comes first: two processes never race for the key files of one folder.
-  const log = await openEmbeddedLog({
-    dir: join(dir, 'log'),
-    clock,
-    random,
-    ...(options.onProblem === undefined ? {} : { onProblem: options.onProblem }),
-  })
+  const { topicsMax, onProblem } = options
+  const log = await openEmbeddedLog({ dir: join(dir, 'log'), clock, random, topicsMax, onProblem })
   try {
-    const keys = await openKeyringOf(dir, { create: !hasData(dir), clock, random })
+    const keys = await openKeyringOf(options)
     const create = { create: true, clock, random }
-    const gatewayKeys = await loadOrCreateGatewayKeys(join(dir, 'gateway-keys.json'), create)
+    const gatewayKeys = await loadOrCreateGatewayKeys(options.gatewayKeyFile ?? join(dir, 'gateway-keys.json'), {
+      ...create,
+      create: options.gatewayKeyFile === undefined,
+    })
     const freshJwk = JSON.stringify(await generateSigningJwk(random))
     const signingKey = await loadOrCreate(join(dir, 'signing-key.json'), create, parseSigningJwk, () => freshJwk)
-    const devClient = await loadOrCreate(join(dir, 'dev-client.json'), create, parseDevClient, () =>
-      freshDevClient(random),
-    )
+    const devClient = await openDevClient(options)
     return {
       log,
       keys,
@@ -78,22 +81,26 @@ export async function openDataFolder(options: DataFolderOptions): Promise<DataFo
   }
 }
 
+/** Written when the folder's first keyring is opened: from then on only that ring fits the data. */
 const ringIdFile = 'ring-id'
 
-/** A folder with data has its ring id: a keyring that is missing then must not be made anew, the data would be lost. */
-function hasData(dir: string): boolean {
-  return existsSync(join(dir, ringIdFile))
+async function openKeyringOf({ dir, keyringFile, clock, random }: DataFolderOptions): Promise<KeyProvider> {
+  const ringIdPath = join(dir, ringIdFile)
+  const hasData = existsSync(ringIdPath)
+  const expectedRingId = hasData ? (await readFile(ringIdPath, 'utf8')).trim() : undefined
+  // A keyring that is missing though there is data must not be made anew: nothing would open any more.
+  const create = !hasData && keyringFile === undefined
+  const keys = await openKeyring(keyringFile ?? join(dir, 'keyring.json'), { create, expectedRingId, clock, random })
+  if (!hasData) await writeFile(ringIdPath, `${keys.ringId}\n`, { mode: 0o600, flag: 'wx' })
+  return keys
 }
 
-async function openKeyringOf(
-  dir: string,
-  options: { create: boolean; clock: Clock; random: Random },
-): Promise<KeyProvider> {
-  const path = join(dir, ringIdFile)
-  const expectedRingId = options.create ? undefined : (await readFile(path, 'utf8')).trim()
-  const keys = await openKeyring(join(dir, 'keyring.json'), { ...options, expectedRingId })
-  if (options.create) await writeFile(path, `${keys.ringId}\n`, { mode: 0o600, flag: 'wx' })
-  return keys
+async function openDevClient({ dir, clientSecretFile, clock, random }: DataFolderOptions): Promise<DevClient> {
+  if (clientSecretFile !== undefined) {
+    return { clientId: 'dev', clientSecret: readSecretFile('clientSecretFile', clientSecretFile) }
+  }
+  const options = { create: true, clock, random }
+  return await loadOrCreate(join(dir, 'dev-client.json'), options, parseDevClient, () => freshDevClient(random))
 }
 
 function freshDevClient(random: Random): string {

@@ -1,44 +1,39 @@
 // Owns: the embedded gateway: both tiers in one process on the embedded log and the in-process switchboard.
 // The only place that chooses adapters for `trunkline dev`.
 // Start: folder → node → listeners; stop in reverse: listeners refuse, the node drains, the folder closes.
-import { readFileSync } from 'node:fs'
 import { systemClock } from '../adapters/clock/system-clock.ts'
-import { InProcessHub, InProcessSwitchboard } from '../adapters/in-process/in-process-switchboard.ts'
+import { InProcessHub } from '../adapters/in-process/in-process-switchboard.ts'
 import { systemRandom } from '../adapters/random/system-random.ts'
 import { ClientRegistry, hashClientSecret } from '../api-tier/auth/client-registry.ts'
 import { JwtVerifier } from '../api-tier/auth/jwt-verifier.ts'
 import { publicJwk } from '../api-tier/auth/signing-key.ts'
 import { TokenIssuer } from '../api-tier/auth/token-issuer.ts'
 import { GatewayCalls } from '../api-tier/gateway-calls.ts'
+import { buildAdminApp } from '../api-tier/http/admin.ts'
 import { buildHttpApp } from '../api-tier/http/app.ts'
 import { closeHttp, listenHttp } from '../api-tier/http/http-listener.ts'
 import { ThriftDispatcher } from '../api-tier/thrift/dispatcher.ts'
 import { ThriftTcpServer } from '../api-tier/thrift/tcp-server.ts'
+import type { GatewayConfig } from '../config/gateway-settings.ts'
+import { loadConfig } from '../config/load-config.ts'
+import { redactedConfig } from '../config/redacted-config.ts'
 import { createLogger, type Logger } from '../observability/log.ts'
-import { createMetrics } from '../observability/metrics.ts'
-import { apiTierMetrics } from '../observability/tier-metrics.ts'
+import { createMetrics, type MetricsRegistry } from '../observability/metrics.ts'
+import { apiTierMetrics, streamTierMetrics } from '../observability/tier-metrics.ts'
+import type { Switchboard } from '../ports/switchboard.ts'
 import { makeIncarnation } from '../protocol/ids.ts'
 import { defaultLimits } from '../protocol/limits.ts'
 import type { Limits } from '../protocol/messages.ts'
-import { nullStreamMetrics } from '../stream-tier/stream-metrics.ts'
-import { StreamNode, type StreamNodeBounds } from '../stream-tier/stream-node.ts'
-import { openDataFolder } from './data-folder.ts'
+import { StreamNode } from '../stream-tier/stream-node.ts'
+import { packageVersion } from './cli/package-version.ts'
+import { type DataFolder, openDataFolder } from './data-folder.ts'
 import { StreamSupervisor } from './stream-supervisor.ts'
 
-export interface GatewayOptions {
+/** Every setting of docs/configuration.md; what is not given takes its default. */
+export interface GatewayOptions extends Partial<GatewayConfig> {
   readonly dataDir: string
-  /** Default 127.0.0.1. */
-  readonly host?: string
-  /** 0: any free port. Defaults 7470, 7471, 7479. */
-  readonly httpPort?: number
-  readonly thriftPort?: number
-  readonly adminPort?: number
-  readonly nodeId?: string
+  /** Default: lines to stderr by logLevel and logFormat. */
   readonly logger?: Logger
-  readonly bounds?: Partial<StreamNodeBounds>
-  readonly limits?: Partial<Limits>
-  /** A topic that a writer names for the first time is made. Default true: this is the gateway to work with. */
-  readonly autoCreateTopics?: boolean
 }
 
 export interface Gateway {
@@ -53,37 +48,32 @@ export interface Gateway {
   close(): Promise<void>
 }
 
-export const defaultBounds: StreamNodeBounds = {
-  sessionsMax: 20_000,
-  readCacheBytes: 64 * 1024 * 1024,
-  appendBufferBytes: 64 * 1024 * 1024,
-  drainTimeoutMs: 10_000,
-}
-
 const audience = 'trunkline'
 
-export function packageVersion(): string {
-  const text = readFileSync(new URL('../../package.json', import.meta.url), 'utf8')
-  const content: unknown = JSON.parse(text)
-  const version = typeof content === 'object' && content !== null && 'version' in content ? content.version : undefined
-  if (typeof version !== 'string') throw new Error('package.json has no version')
-  return version
-}
-
-/** Errors: DATA_DIR_…, KEYRING_…, STORAGE_…; a port that is taken rejects with Node's own error (code EADDRINUSE). */
+/**
+ * Errors: BAD_CONFIG, DATA_DIR_…, KEYRING_…, STORAGE_…; an address that cannot be had rejects with Node's own error
+ * (code EADDRINUSE, …).
+ */
 export async function startGateway(options: GatewayOptions): Promise<Gateway> {
+  const { logger: given, ...settings } = options
+  const { config } = loadConfig({ options: settings, environment: {} })
   const clock = systemClock
   const random = systemRandom
-  const host = options.host ?? '127.0.0.1'
+  const { host, logLevel, logFormat } = config
   const version = packageVersion()
-  const logger = options.logger ?? createLogger({ nowMs: () => clock.nowMs() })
-  const limits = { ...defaultLimits, ...options.limits }
-  const bounds = { ...defaultBounds, ...options.bounds }
+  const logger = given ?? createLogger({ level: logLevel, format: logFormat, nowMs: () => clock.nowMs() })
+  const limits = { ...defaultLimits, leaseMs: config.sessionLeaseMs, keepAliveMs: config.keepAliveMs }
   const registry = createMetrics()
+  registry.metrics.buildInfo.set({ version, node_version: process.version }, 1)
+  logger.info({ settings: redactedConfig(config) }, 'effective configuration')
   const folder = await openDataFolder({
-    dir: options.dataDir,
+    dir: config.dataDir,
     clock,
     random,
+    topicsMax: config.topicsMax,
+    keyringFile: config.keyringFile,
+    gatewayKeyFile: config.gatewayKeyFile,
+    clientSecretFile: config.clientSecretFile,
     onProblem: (problem) => logger.error({ err: problem }, 'the embedded log met a problem'),
   })
   const started: { close(): Promise<unknown> }[] = [folder]
@@ -93,73 +83,56 @@ export async function startGateway(options: GatewayOptions): Promise<Gateway> {
     const supervisor = new StreamSupervisor({
       clock,
       logger,
+      metrics: registry.metrics,
       factory: () =>
         new StreamNode({
-          incarnation: makeIncarnation(options.nodeId ?? 'dev', epoch()),
+          incarnation: makeIncarnation(config.nodeId, epoch()),
           log: folder.log,
-          switchboard: new InProcessSwitchboard(hub),
+          switchboard: hub.connect(),
           keys: folder.keys,
           gatewayKeys: folder.gatewayKeys,
           clock,
           random,
           limits,
-          bounds,
-          metrics: nullStreamMetrics,
-          logger,
+          bounds: config,
+          metrics: streamTierMetrics(registry.metrics),
+          logger: logger.with({ tier: 'stream' }),
           version,
-          autoCreateTopics: options.autoCreateTopics ?? true,
+          topics: { autoCreate: config.autoCreateTopics, partitions: config.topicPartitions },
         }),
     })
     await supervisor.start()
     started.unshift({ close: () => supervisor.drain() })
-
-    const issuer = `http://${host}:${options.httpPort ?? 7470}`
-    const metrics = apiTierMetrics(registry.metrics)
-    const calls = new GatewayCalls({
-      switchboard: new InProcessSwitchboard(hub),
-      gatewayKeys: folder.gatewayKeys,
-      tokens: new JwtVerifier({ jwks: { keys: [publicJwk(folder.signingKey)] }, issuer, audience, clock }),
-      clock,
-      metrics,
-      logger,
+    const api = await startApi({
+      config,
+      folder,
+      switchboard: hub.connect(),
       limits,
-    })
-    const dispatcher = new ThriftDispatcher({ calls, metrics })
-    const { clientId, clientSecret } = folder.devClient
-    const clients = new ClientRegistry([
-      { clientId, secretHash: hashClientSecret(clientSecret), subject: clientId, tenant: 'default' },
-    ])
-    const app = await buildHttpApp({
-      calls,
-      dispatcher,
-      oauth: { issuer: new TokenIssuer({ key: folder.signingKey, issuer, audience, clock, random }), clients },
-      clock,
-      random,
-      metrics,
+      registry,
       logger,
       version,
+      started,
     })
-    const http = await listenHttp(app, { host, port: options.httpPort ?? 7470 })
-    started.unshift({ close: () => app.close() })
-    const tcp = new ThriftTcpServer({ dispatcher, clock, random, metrics, logger })
-    const thrift = await tcp.listen({ host, port: options.thriftPort ?? 7471 })
-    // Together: the node answers parked reads, so that the listeners have nothing to wait for.
+    const admin = await buildAdminApp({
+      notReady: () => (supervisor.isServing ? [] : ['no stream node serves']),
+      metricsText: () => registry.text(),
+      metricsContentType: registry.contentType,
+      logger,
+    })
+    started.unshift({ close: () => admin.close() })
+    const adminPort = await listenHttp(admin, { host, port: config.adminPort, connectionsMax: config.connectionsMax })
+
+    // The listeners and the node together: the node answers parked reads, so that nothing waits for anything else.
     const drain = async (): Promise<void> => {
-      await Promise.all([
-        tcp.drain(bounds.drainTimeoutMs),
-        closeHttp(app, bounds.drainTimeoutMs, clock),
-        supervisor.drain(),
-      ])
+      await Promise.all([api.drain(), supervisor.drain()])
+      await admin.close()
       await folder.close()
     }
-
     let closing: Promise<void> | undefined
     return {
-      httpUrl: `http://${host}:${http.port}`,
-      thriftUrl: `thrift://${host}:${thrift.port}`,
-      adminUrl: '',
-      clientId,
-      clientSecret,
+      ...api.urls,
+      adminUrl: `http://${host}:${adminPort.port}`,
+      ...folder.devClient,
       ended: supervisor.ended,
       close: () => {
         closing ??= drain()
@@ -169,5 +142,74 @@ export async function startGateway(options: GatewayOptions): Promise<Gateway> {
   } catch (thrown) {
     for (const part of started) await part.close()
     throw thrown
+  }
+}
+
+interface ApiParts {
+  readonly config: GatewayConfig
+  readonly folder: DataFolder
+  readonly switchboard: Switchboard
+  readonly limits: Limits
+  readonly registry: MetricsRegistry
+  readonly logger: Logger
+  readonly version: string
+  /** Gets what must be closed when the start fails later. */
+  readonly started: { close(): Promise<unknown> }[]
+}
+
+/** The API tier with its two listeners. */
+async function startApi(
+  parts: ApiParts,
+): Promise<{ urls: Pick<Gateway, 'httpUrl' | 'thriftUrl'>; drain(): Promise<void> }> {
+  const { config, folder, switchboard, limits, registry, logger, version, started } = parts
+  const { host, connectionsMax, drainTimeoutMs } = config
+  const clock = systemClock
+  const random = systemRandom
+  // The log's own name: tokens stay valid over a restart on other ports.
+  const issuer = `urn:trunkline:${await folder.log.clusterId()}`
+  const metrics = apiTierMetrics(registry.metrics)
+  const tokens = new JwtVerifier({ jwks: { keys: [publicJwk(folder.signingKey)] }, issuer, audience, clock })
+  const calls = new GatewayCalls({
+    switchboard,
+    gatewayKeys: folder.gatewayKeys,
+    tokens,
+    clock,
+    metrics,
+    logger,
+    limits,
+  })
+  const dispatcher = new ThriftDispatcher({ calls, metrics })
+  const { clientId, clientSecret } = folder.devClient
+  const devClient = { clientId, secretHash: hashClientSecret(clientSecret), subject: clientId, tenant: 'default' }
+  const lifetimeSeconds = Math.floor(config.accessTokenMs / 1_000)
+  const app = await buildHttpApp({
+    calls,
+    dispatcher,
+    oauth: {
+      issuer: new TokenIssuer({ key: folder.signingKey, issuer, audience, clock, random, lifetimeSeconds }),
+      clients: new ClientRegistry([devClient]),
+    },
+    clock,
+    random,
+    metrics,
+    logger,
+    version,
+    limits: { requestTimeoutMs: config.requestTimeoutMs, connectionTimeoutMs: config.idleTimeoutMs },
+  })
+  app.server.on('connection', (socket) => {
+    registry.metrics.httpConnections.add({}, 1)
+    socket.once('close', () => registry.metrics.httpConnections.add({}, -1))
+  })
+  started.unshift({ close: () => app.close() })
+  const http = await listenHttp(app, { host, port: config.httpPort, connectionsMax })
+  const tcpLimits = { frameTimeoutMs: config.requestTimeoutMs, idleTimeoutMs: config.idleTimeoutMs }
+  const tcp = new ThriftTcpServer({ dispatcher, clock, random, metrics, logger, connectionsMax, limits: tcpLimits })
+  started.unshift({ close: () => tcp.close() })
+  const thrift = await tcp.listen({ host, port: config.thriftPort })
+  return {
+    urls: { httpUrl: `http://${host}:${http.port}`, thriftUrl: `thrift://${host}:${thrift.port}` },
+    drain: async () => {
+      await Promise.all([tcp.drain(drainTimeoutMs), closeHttp(app, drainTimeoutMs, clock)])
+    },
   }
 }

@@ -20,10 +20,11 @@ const version = 1
 const kindData = 1
 const kindBarrier = 2
 const sizeWithoutIndex = 38
+const indexSize = 2
 
 export function encodeRecordHeader(header: RecordHeader): Uint8Array {
   const withIndex = header.kind === 'data' && header.index !== undefined
-  const bytes = new Uint8Array(sizeWithoutIndex + (withIndex ? 2 : 0))
+  const bytes = new Uint8Array(sizeWithoutIndex + (withIndex ? indexSize : 0))
   bytes[0] = version
   bytes[1] = header.kind === 'data' ? kindData : kindBarrier
   if (header.kind === 'barrier') return bytes
@@ -39,14 +40,17 @@ export function encodeRecordHeader(header: RecordHeader): Uint8Array {
 
 /** Undefined when the bytes are not a header of ours (another version, another length): such a record is damaged or foreign. */
 export function decodeRecordHeader(bytes: Uint8Array): RecordHeader | undefined {
-  if (bytes.length < sizeWithoutIndex || bytes.length > sizeWithoutIndex + 2 || bytes[0] !== version) return undefined
+  const sane = bytes.length === sizeWithoutIndex || bytes.length === sizeWithoutIndex + indexSize
+  if (!sane || bytes[0] !== version) return undefined
   if (bytes[1] === kindBarrier) return { kind: 'barrier' }
   if (bytes[1] !== kindData) return undefined
   const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength)
+  const n = Number(view.getBigUint64(18))
+  if (!Number.isSafeInteger(n)) return undefined
   return {
     kind: 'data',
     producerId: producerIdFromBytes(bytes.subarray(2, 18)),
-    n: Number(view.getBigUint64(18)),
+    n,
     part: view.getUint16(26),
     parts: view.getUint16(28),
     writeHash: bytes.slice(30, 38),

@@ -29,12 +29,14 @@ import { bindSessionMachine } from './session-actions.ts'
 import { Sessions } from './sessions.ts'
 import type { StreamMetrics } from './stream-metrics.ts'
 import { TopicAdmin } from './topic-admin.ts'
-import { Topics } from './topics.ts'
+import { type TopicDefaults, Topics } from './topics.ts'
 import { AppendLanes } from './write/append-lanes.ts'
 import { type ReleaseAnswer, TakeOvers } from './write/take-over.ts'
 import { WriteSession } from './write-session.ts'
 
 export interface StreamNodeBounds {
+  /** Allocations that run at once. */
+  readonly allocationsMax: number
   /** Open sessions; above it allocations answer NO_CAPACITY. */
   readonly sessionsMax: number
   /** Opened blocks kept for readers. */
@@ -57,8 +59,7 @@ export interface StreamNodeOptions {
   readonly metrics: StreamMetrics
   readonly logger: Logger
   readonly version: string
-  /** Makes a topic that a writer names for the first time. Only dev. Default false. */
-  readonly autoCreateTopics?: boolean
+  readonly topics: TopicDefaults
 }
 
 const keyTenant = 'default'
@@ -121,7 +122,7 @@ export class StreamNode {
       const topics = new Topics({
         log,
         readerOf: (topic) => new TopicReader({ log, blocks, lanes: catchUpLanes, clock, topic, metrics }),
-        autoCreate: this.#options.autoCreateTopics ?? false,
+        defaults: this.#options.topics,
       })
       this.#topics = topics
       const takeOvers = new TakeOvers({
@@ -176,6 +177,7 @@ export class StreamNode {
       const answer = (body: Uint8Array, { deadlineAtMs }: ServeContext): Promise<Uint8Array> =>
         dispatch.answer(body, deadlineAtMs)
       this.#serving = await switchboard.serve(incarnation, { allocate: answer, call: answer })
+      this.#serving.setCapacity(bounds.allocationsMax)
       void lanes.retired.then((reason) => {
         if (reason === 'closed') return
         this.#options.logger.warn({ nodeId: incarnation, reason }, 'incarnation retired')

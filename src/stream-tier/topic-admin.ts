@@ -3,7 +3,6 @@
 import { type TopicInfo, topicFormat } from '../ports/event-log.ts'
 import { TrunklineError } from '../protocol/errors.ts'
 import { idToBytes, parseTopicName } from '../protocol/ids.ts'
-import { topicPartitionsDefault } from '../protocol/limits.ts'
 import type { TopicDescription } from '../protocol/messages.ts'
 import { decodeStruct, encodeStruct } from '../protocol/thrift/codec.ts'
 import {
@@ -45,7 +44,12 @@ export class TopicAdmin {
   }
 
   async #create(request: TopicCreateRequest): Promise<TopicDescription> {
-    const { format = topicFormat.sealed, partitions = topicPartitionsDefault, retentionMs, retentionBytes } = request
+    const {
+      format = topicFormat.sealed,
+      partitions = this.#topics.defaultPartitions,
+      retentionMs,
+      retentionBytes,
+    } = request
     if (format !== topicFormat.sealed && format !== topicFormat.plain) {
       throw new TrunklineError('BAD_TOPIC_SETTING', { details: { field: 'format' } })
     }

@@ -4,7 +4,7 @@
 import { type EventLog, type TopicInfo, type TopicSpec, topicFormat } from '../ports/event-log.ts'
 import { isErrorNamed, TrunklineError } from '../protocol/errors.ts'
 import type { TopicName } from '../protocol/ids.ts'
-import { topicPartitionsDefault, topicPartitionsMax } from '../protocol/limits.ts'
+import { topicPartitionsMax } from '../protocol/limits.ts'
 import type { TopicReader } from './read/topic-reader.ts'
 
 export interface OpenTopic {
@@ -12,11 +12,17 @@ export interface OpenTopic {
   readonly reader: TopicReader
 }
 
+export interface TopicDefaults {
+  /** Makes a topic that a writer names for the first time. */
+  readonly autoCreate: boolean
+  /** Of a topic made without a number. */
+  readonly partitions: number
+}
+
 export interface TopicsOptions {
   readonly log: EventLog
   readonly readerOf: (topic: TopicInfo) => TopicReader
-  /** Makes a topic that a writer names for the first time. Only `trunkline dev` switches it on. Default false. */
-  readonly autoCreate?: boolean
+  readonly defaults: TopicDefaults
 }
 
 export class Topics {
@@ -25,6 +31,10 @@ export class Topics {
 
   constructor(options: TopicsOptions) {
     this.#options = options
+  }
+
+  get defaultPartitions(): number {
+    return this.#options.defaults.partitions
   }
 
   /** The topic as the log has it now. Errors: UNKNOWN_TOPIC, UNAVAILABLE. */
@@ -46,10 +56,10 @@ export class Topics {
     try {
       return await this.open(name)
     } catch (thrown) {
-      if (this.#options.autoCreate !== true || !isErrorNamed(thrown, 'UNKNOWN_TOPIC')) throw thrown
+      if (!this.#options.defaults.autoCreate || !isErrorNamed(thrown, 'UNKNOWN_TOPIC')) throw thrown
     }
     try {
-      await this.create({ name, partitions: topicPartitionsDefault, format: topicFormat.sealed })
+      await this.create({ name, partitions: this.defaultPartitions, format: topicFormat.sealed })
     } catch (thrown) {
       if (!isErrorNamed(thrown, 'TOPIC_EXISTS')) throw thrown // Another writer was first.
     }

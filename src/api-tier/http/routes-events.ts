@@ -3,6 +3,7 @@
 // 2. A body is our JSON, one event's raw bytes (application/octet-stream), or a CloudEvent in binary mode, whose content
 //    type is its own.
 import type { FastifyRequest } from 'fastify'
+import { Type } from 'typebox'
 import { TrunklineError } from '../../protocol/errors.ts'
 import { parseTopicName } from '../../protocol/ids.ts'
 import type { Event } from '../../protocol/messages.ts'
@@ -20,6 +21,8 @@ import { startAtOf } from './start-at.ts'
 
 const jsonType = 'application/json'
 const rawType = 'application/octet-stream'
+/** OpenAPI 3.1: the content type says it all. */
+const rawBody = Type.Any({ description: 'The payload of one event, any bytes.' })
 const maxEventsLimit = 10_000
 
 export function eventRoutes(app: HttpApp, deps: { readonly oneShot: OneShot; readonly waitMsMax: number }): void {
@@ -42,8 +45,7 @@ export function eventRoutes(app: HttpApp, deps: { readonly oneShot: OneShot; rea
           'session. As application/octet-stream the body is one payload; ce-* headers make it a CloudEvent in binary mode.',
         operationId: 'publish',
         params: topicParams,
-        consumes: [jsonType, rawType],
-        body: publishBody,
+        body: { content: { [jsonType]: { schema: publishBody }, [rawType]: { schema: rawBody } } },
         response: { 200: answer('Published.', publishedSchema), ...problems(404, 409, 413, 415, 422) },
       },
     },

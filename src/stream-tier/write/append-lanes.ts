@@ -78,6 +78,11 @@ export class AppendLanes {
     void options.writer.retired.then((reason) => this.#retire(reason))
   }
 
+  /** The incarnation is over, and what it sent last may land yet: a retired node never answers that a producer is released. */
+  get isRetired(): boolean {
+    return this.#retired !== undefined
+  }
+
   get bufferedBytes(): number {
     return this.#bufferedBytes
   }

@@ -19,11 +19,14 @@ export interface StormOptions {
   readonly partitions: number
   /** Between two takeovers, uniform between 0 and twice that. */
   readonly takeoverMeanMs: number
+  /** Short: writers give up in the middle of a doubt. Default 30 s. */
+  readonly appendDeadlineMs?: number
 }
 
 export interface StormResult {
   readonly violations: readonly string[]
   readonly acked: number
+  readonly refused: number
   readonly takeovers: number
   readonly simulatedMs: number
 }
@@ -52,6 +55,8 @@ class Storm {
   readonly #violations: string[] = []
   readonly #acked = new Set<number>()
   readonly #outstanding = new Set<number>()
+  /** Refused for good: the client was told that nothing of them landed, and goes on without them. */
+  readonly #refused = new Set<number>()
   readonly #logs: EventLog[] = []
   #next = 1
   #session: Session | undefined
@@ -84,6 +89,7 @@ class Storm {
     return {
       violations: this.#violations,
       acked: this.#acked.size,
+      refused: this.#refused.size,
       takeovers: this.#takeovers,
       simulatedMs: this.#clock.monotonicMs(),
     }
@@ -96,7 +102,7 @@ class Storm {
     this.#session = first
     this.#startLoops(first)
     let takeoverAtMs = this.#clock.monotonicMs() + 2 * takeoverMeanMs * this.#random.fraction()
-    while (this.#acked.size < writes) {
+    while (this.#acked.size + this.#refused.size < writes) {
       if (this.#session === undefined) throw new Error('no session')
       while (this.#next <= writes && this.#outstanding.size < windowWrites) {
         const k = this.#next++
@@ -124,6 +130,7 @@ class Storm {
         broker: this.#cluster.broker(name),
         clock: this.#clock,
         random: this.#random.fork(name),
+        settings: { appendDeadlineMs: this.#options.appendDeadlineMs ?? 30_000 },
       })
       this.#logs.push(log)
       try {
@@ -164,7 +171,7 @@ class Storm {
       const flight = appending.then((outcome) => {
         flying.delete(flight)
         if (outcome.kind === 'landed') this.#landed(session, ks)
-        else if (outcome.kind === 'refused') queue.unshift(...ks)
+        else if (outcome.kind === 'refused') this.#onRefused(session, queue, ks)
         else over = true
       })
       flying.add(flight)
@@ -176,6 +183,18 @@ class Storm {
   #landed(session: Session, ks: readonly number[]): void {
     if (session !== this.#session) return
     for (const k of ks) this.#ack(k)
+  }
+
+  /** As a client may: it drops the writes, or sends them again. */
+  #onRefused(session: Session, queue: number[], ks: readonly number[]): void {
+    if (session !== this.#session || this.#random.chance(0.5)) {
+      queue.unshift(...ks)
+      return
+    }
+    for (const k of ks) {
+      this.#refused.add(k)
+      this.#outstanding.delete(k)
+    }
   }
 
   #ack(k: number): void {
@@ -230,6 +249,7 @@ class Storm {
         const k = numberOf(record)
         if (k === undefined) continue
         if (seen.has(k)) this.#violations.push(`DUPLICATE ${k}`)
+        else if (this.#refused.has(k)) this.#violations.push(`PHANTOM ${k}`)
         else if (k < last) this.#violations.push(`REORDERED ${k} behind ${last}`)
         seen.add(k)
         last = Math.max(last, k)

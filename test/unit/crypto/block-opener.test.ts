@@ -1,4 +1,6 @@
 import { describe, expect, test } from 'vitest'
+import { encryptInto } from '../../../src/crypto/aes-gcm.ts'
+import { aadOfSealed, frameOf } from '../../../src/crypto/block-format.ts'
 import { BlockOpener, readSealedHeader } from '../../../src/crypto/block-opener.ts'
 import { type BlockPlace, BlockSealer } from '../../../src/crypto/block-sealer.ts'
 import {
@@ -103,13 +105,29 @@ describe('opening blocks', () => {
     }
   })
 
-  test('given the wrapped key of one block in another, then the commitment refuses it before the tag', async () => {
-    const { opener, sealed, sealAnother } = await opening('commitment')
-    const other = readSealedHeader(await sealAnother())
-    const header = readSealedHeader(sealed)
-    const swapped = Uint8Array.from(sealed)
-    swapped.set(other.wrapped, 6 + header.kekId.length + 2)
-    expect(await errorOf(() => opener.open(place, swapped))).toBe('BLOCK_DAMAGED')
+  test('given a wrong commitment under a right tag, then the block does not open', async () => {
+    const { world, opener, sealed } = await opening('commitment')
+    const frame = frameOf(sealed)
+    if (frame === undefined) throw new Error('no frame')
+    const { kekId, wrapped, nonce, headerSize } = readSealedHeader(sealed)
+    const key = await world.keys.unwrap(kekId, wrapped, { topicId: topicA, tenant: 'acme' })
+    // As one who knows the key would forge it: everything fits but the commitment.
+    const forge = (commitmentBit: number): Uint8Array => {
+      const forged = Uint8Array.from(sealed)
+      forged[frame.commitmentAt] = (forged[frame.commitmentAt] ?? 0) ^ commitmentBit
+      encryptInto(forged, headerSize, key, nonce, aadOfSealed(forged, frame, place), new Uint8Array(5))
+      return forged
+    }
+    expect((await opener.open(place, forge(0))).data).toEqual(new Uint8Array(5))
+    expect(await errorOf(() => opener.open(place, forge(1)))).toBe('BLOCK_DAMAGED')
+    const cold = new BlockOpener({ ...world, tenant: 'acme' })
+    expect(await errorOf(() => cold.open(place, forge(1)))).toBe('BLOCK_DAMAGED')
+  })
+
+  test('given a block of another topic, then the provider is not even asked', async () => {
+    const { world, opener, sealed } = await opening('not asked')
+    expect(await errorOf(() => opener.open({ ...place, topicId: topicB }, sealed))).toBe('BLOCK_DAMAGED')
+    expect(world.keys.unwrapped).toBe(0)
   })
 })
 

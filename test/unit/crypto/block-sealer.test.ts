@@ -29,6 +29,7 @@ describe('sealing blocks', () => {
     const sealed = sealNow(sealer, 'hello')
     const opened = await new BlockOpener({ ...world, tenant: 'acme' }).open(place, sealed)
     expect(new TextDecoder().decode(opened.data)).toBe('hello')
+    expect(world.clock.pendingCount).toBe(0)
     expect(opened).toMatchObject({ partition: 3, packing: 1, count: 2, encoding: 0, rawSize: 5 })
   })
 

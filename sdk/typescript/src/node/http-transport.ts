@@ -110,5 +110,6 @@ function errorOfStatus(status: number): TrunklineError {
 }
 
 function unavailable(why: string, cause?: unknown): TrunklineError {
-  return new TrunklineError('UNAVAILABLE', { details: { why }, ...(cause === undefined ? {} : { cause }) })
+  // Seen from here nobody asked us to wait: the session's own growing waits decide.
+  return new TrunklineError('UNAVAILABLE', { details: { why }, retryAfterMs: 0, ...(cause === undefined ? {} : { cause }) })
 }

@@ -80,5 +80,6 @@ function parse(body: string): Record<string, unknown> {
 }
 
 function unavailable(why: string, cause?: unknown): TrunklineError {
-  return new TrunklineError('UNAVAILABLE', { details: { why }, ...(cause === undefined ? {} : { cause }) })
+  // Seen from here nobody asked us to wait: the session's own growing waits decide.
+  return new TrunklineError('UNAVAILABLE', { details: { why }, retryAfterMs: 0, ...(cause === undefined ? {} : { cause }) })
 }

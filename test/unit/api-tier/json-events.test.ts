@@ -1,0 +1,322 @@
+// Proves one-shot publish and read, topics, and what every route of the HTTP API shares.
+import { beforeEach, describe, expect, it } from 'vitest'
+import { readBlock } from '../../../src/protocol/block.ts'
+import { TrunklineError } from '../../../src/protocol/errors.ts'
+import type { Event } from '../../../src/protocol/messages.ts'
+import { blockOfRaw } from '../../../src/protocol/block.ts'
+import { encodeCall, decodeReply } from '../../../src/protocol/thrift/message.ts'
+import { type HttpUnderTest, httpApp, type Json } from './http-support.ts'
+import { tokenOf } from './support.ts'
+
+let at: HttpUnderTest
+beforeEach(async () => {
+  at = await httpApp()
+})
+
+const json = { 'content-type': 'application/json' }
+const raw = { 'content-type': 'application/octet-stream' }
+const events = '/v1/topics/quakes/events'
+
+function stored(): Event[] {
+  return at.node.log.flatMap((block) => readBlock(block))
+}
+
+/** Lets what is not waited for happen. */
+async function settled(): Promise<void> {
+  for (let turn = 0; turn < 5; turn++) await new Promise((resolve) => setImmediate(resolve))
+}
+
+describe('POST /v1/topics/{topic}/events', () => {
+  it('publishes one event, in a session that is disposed', async () => {
+    const answer = await at.ask('POST', events, { payload: { key: 'us', payload: { text: 'x' } } })
+    expect(answer.status).toBe(200)
+    expect(answer.json['positions']).toHaveLength(1)
+    expect(stored()[0]).toMatchObject({ type: 'event', source: '/clients/app' })
+    expect(stored()[0]?.id).toMatch(/^[0-9a-f]{8}-[0-9a-f]{4}-7[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}$/)
+    await settled()
+    expect(at.node.disposed).toEqual(['session-0001'])
+  })
+
+  it('publishes many, in order per key, and lists positions in the order of the events', async () => {
+    const many = Array.from({ length: 50 }, (_, i) => ({ key: `k${i % 3}`, payload: { json: i } }))
+    const answer = await at.ask('POST', events, { payload: { events: many } })
+    const positions = answer.json['positions'] as string[]
+    const found = new Map(stored().map((event) => [`${event.partition}:${event.offset}:${event.index}`, String(Buffer.from(event.payload ?? []))]))
+    expect(positions.map((position) => found.get(position))).toEqual(many.map((_, i) => String(i)))
+  })
+
+  it('takes raw bytes as one event', async () => {
+    const answer = await at.ask('POST', events, { headers: raw, payload: Buffer.from([0xff, 0, 1]) })
+    expect(answer.status).toBe(200)
+    expect(Buffer.from(stored()[0]?.payload ?? [])).toEqual(Buffer.from([0xff, 0, 1]))
+    expect(stored()[0]?.headers).toBeUndefined()
+  })
+
+  it('takes an empty payload', async () => {
+    const answer = await at.ask('POST', events, { headers: raw, payload: Buffer.alloc(0) })
+    expect(answer.status).toBe(200)
+  })
+
+  it('takes a CloudEvent in binary mode, of any content type', async () => {
+    const answer = await at.ask('POST', events, {
+      headers: {
+        'content-type': 'application/json',
+        'ce-specversion': '1.0',
+        'ce-id': 'A-1',
+        'ce-type': 'quake',
+        'ce-source': '/usgs',
+        'ce-time': '2023-11-14T22:13:20Z',
+        'ce-partitionkey': 'us',
+        'ce-subject': 'caf%C3%A9',
+      },
+      payload: '{"mag": 1.50}',
+    })
+    expect(answer.status).toBe(200)
+    const [event] = stored()
+    expect(event).toMatchObject({ id: 'A-1', type: 'quake', source: '/usgs', timestampMs: 1_700_000_000_000 })
+    expect(String(Buffer.from(event?.key ?? []))).toBe('us')
+    expect(String(Buffer.from(event?.payload ?? []))).toBe('{"mag": 1.50}')
+    expect([...(event?.headers ?? [])].sort()).toEqual([['content-type', 'application/json'], ['subject', 'café']])
+  })
+
+  it.each([
+    ['JSON that is none', json, '{"payload":', 400, 'MALFORMED_FRAME'],
+    ['JSON that is no UTF-8', json, Buffer.from([0x22, 0xff, 0x22]), 400, 'MALFORMED_FRAME'],
+    ['an unknown member', json, '{"colour":1}', 400, 'BAD_REQUEST'],
+    ['no events', json, '{"events":[]}', 400, 'BAD_REQUEST'],
+    ['an event and events', json, '{"key":"a","events":[{}]}', 400, 'BAD_REQUEST'],
+    ['another content type', { 'content-type': 'text/plain' }, 'x', 415, 'UNSUPPORTED_MEDIA'],
+    ['a form', { 'content-type': 'application/x-www-form-urlencoded' }, 'a=b', 415, 'UNSUPPORTED_MEDIA'],
+    ['a coded body', { ...json, 'content-encoding': 'gzip' }, 'x', 415, 'UNSUPPORTED_MEDIA'],
+    ['a body above the limit', raw, Buffer.alloc(1_400_000), 413, 'FRAME_TOO_LARGE'],
+    ['an event above the limit', raw, Buffer.alloc(930_000), 413, 'EVENT_TOO_LARGE'],
+    ['producer headers', { ...json, 'producer-id': 'p' }, '{}', 422, 'UNSUPPORTED'],
+    ['another CloudEvents version', { ...raw, 'ce-specversion': '2.0' }, 'x', 422, 'UNSUPPORTED'],
+    ['a broken attribute', { ...raw, 'ce-specversion': '1.0', 'ce-subject': '%zz' }, 'x', 400, 'BAD_REQUEST'],
+    ['a time that is none', { ...raw, 'ce-specversion': '1.0', 'ce-time': 'noon' }, 'x', 400, 'BAD_REQUEST'],
+  ])('refuses %s', async (_name, headers, payload, status, name) => {
+    const answer = await at.ask('POST', events, { headers: headers as Record<string, string>, payload })
+    expect([answer.status, answer.json['name']]).toEqual([status, name])
+    expect(at.node.log).toHaveLength(0)
+  })
+
+  it('refuses small events that packed would not fit into a frame', async () => {
+    const many = Array.from({ length: 20_000 }, () => ({ payload: { text: '' } }))
+    const answer = await at.ask('POST', events, { payload: { events: many } })
+    expect([answer.status, answer.json['name']]).toEqual([413, 'BATCH_TOO_LARGE'])
+  })
+
+  it.each([
+    ['needs a bearer', '', 401, 'UNAUTHENTICATED'],
+    ['refuses an expired bearer', 'Bearer expired', 401, 'TOKEN_EXPIRED'],
+    ['refuses a wrong bearer', 'Bearer mallory', 401, 'UNAUTHENTICATED'],
+    ['refuses another scheme', 'Basic YTpi', 401, 'UNAUTHENTICATED'],
+  ])('%s', async (_name, authorization, status, name) => {
+    const answer = await at.ask('POST', events, { headers: { authorization }, payload: {} })
+    expect([answer.status, answer.json['name']]).toEqual([status, name])
+    expect(answer.headers['www-authenticate']).toContain('Bearer')
+    expect(at.board.seen).toHaveLength(0)
+  })
+
+  it('sends the write again, with the same ids, when the session is lost', async () => {
+    at.node.failures.push({ method: 'write', error: new TrunklineError('SESSION_GONE') })
+    const answer = await at.ask('POST', events, { payload: { payload: { text: 'x' } } })
+    expect(answer.status).toBe(200)
+    expect(at.board.seen.map(({ envelope }) => envelope.method).slice(0, 4)).toEqual(['allocate', 'write', 'allocate', 'write'])
+    expect(stored()).toHaveLength(1)
+  })
+
+  it('repeats the same call after a retryable error', async () => {
+    at.node.failures.push({ method: 'write', error: new TrunklineError('STEP_BUSY') }, { method: 'allocate', error: new TrunklineError('NO_CAPACITY', { retryAfterMs: 1 }) })
+    const answer = await at.ask('POST', events, { payload: { payload: { text: 'x' } } })
+    expect(answer.status).toBe(200)
+    expect(stored()).toHaveLength(1)
+  })
+
+  it('gives up after losing its session again and again', async () => {
+    for (let i = 0; i < 10; i++) at.node.failures.push({ method: 'write', error: new TrunklineError('SESSION_GONE') })
+    const answer = await at.ask('POST', events, { payload: {} })
+    expect([answer.status, answer.json['name']]).toEqual([410, 'SESSION_GONE'])
+  })
+
+  it('disposes its session when the write is refused', async () => {
+    at.node.failures.push({ method: 'write', error: new TrunklineError('WRITE_REFUSED') })
+    expect((await at.ask('POST', events, { payload: {} })).status).toBe(422)
+    await settled()
+    expect(at.node.disposed).toHaveLength(1)
+  })
+})
+
+describe('GET /v1/topics/{topic}/events', () => {
+  it('answers events, a cursor and whether the end was reached, and disposes', async () => {
+    await at.ask('POST', events, { payload: { events: [{ key: 'a', payload: { text: '1' } }] } })
+    const answer = await at.ask('GET', `${events}?from=earliest&maxEvents=5&waitMs=10`)
+    expect(answer.status).toBe(200)
+    expect(answer.json).toMatchObject({ atEnd: true, cursor: 'AQE' })
+    expect((answer.json['events'] as Json[])[0]).toMatchObject({ key: 'a', payload: { text: '1' }, offset: '0' })
+    await settled()
+    expect(at.node.disposed).toHaveLength(2)
+  })
+
+  it.each([
+    ['JSON exactly as it was', '{"a":1}', 'application/json', { json: { a: 1 } }],
+    ['JSON that would change as text', '{"a":1.0}', 'application/json', { text: '{"a":1.0}' }],
+    ['large numbers as text', '{"a":12345678901234567890}', 'application/json', { text: '{"a":12345678901234567890}' }],
+    ['broken JSON as text', '{"a":', 'application/json', { text: '{"a":' }],
+    ['JSON of another type', '{"__proto__":1}', 'application/geo+json; charset=utf-8', { json: JSON.parse('{"__proto__":1}') as object }],
+    ['text', 'plain', undefined, { text: 'plain' }],
+    ['bytes', Buffer.from([0xff, 0xfe]), undefined, { base64: '//4=' }],
+    ['nothing', '', undefined, { text: '' }],
+  ])('gives %s', async (_name, payload, contentType, expected) => {
+    const headers: Record<string, string> = { 'ce-specversion': '1.0', 'content-type': contentType ?? 'application/octet-stream' }
+    await at.ask('POST', events, { headers, payload: Buffer.from(payload) })
+    const answer = await at.ask('GET', events)
+    expect(JSON.stringify((answer.json['events'] as Json[])[0]?.['payload'])).toBe(JSON.stringify(expected))
+  })
+
+  it('asks for less when a batch would unpack to too much', async () => {
+    const one = blockOfRaw(0, new Uint8Array(4_000_000), 1, 1)
+    for (let i = 0; i < 5; i++) at.node.log.push({ ...one, offset: i, appendTimeMs: 1 })
+    const answer = await at.ask('GET', `${events}?maxEvents=5`)
+    // The scripted block is no packed event: that it was opened at all shows that a smaller batch was asked for.
+    expect(answer.json['name']).toBe('BAD_BLOCK')
+    const asked = at.board.seen.filter(({ envelope }) => envelope.method === 'read')
+    expect(asked).toHaveLength(2)
+  })
+
+  it.each([
+    ['two starts', '?from=earliest&cursor=AA', 'BAD_REQUEST'],
+    ['a start that is no time', '?from=soon', 'BAD_REQUEST'],
+    ['too many events', '?maxEvents=10001', 'BAD_REQUEST'],
+    ['none', '?maxEvents=0', 'BAD_REQUEST'],
+    ['too long a wait', '?waitMs=30001', 'BAD_REQUEST'],
+    ['an unknown parameter', '?max=1', 'BAD_REQUEST'],
+    ['a parameter twice', '?from=latest&from=earliest', 'BAD_REQUEST'],
+  ])('refuses %s', async (_name, query, name) => {
+    const answer = await at.ask('GET', `${events}${query}`)
+    expect([answer.status, answer.json['name']]).toEqual([400, name])
+  })
+
+  it('hands out the cursor that goes on behind a damaged block', async () => {
+    at.node.failures.push({ method: 'read', error: new TrunklineError('BLOCK_DAMAGED', { cursor: Uint8Array.of(1, 2), details: { position: '0:5' } }) })
+    const answer = await at.ask('GET', events)
+    expect([answer.status, answer.json['cursor'], answer.json['details']]).toEqual([422, 'AQI', { position: '0:5' }])
+  })
+})
+
+describe('/v1/topics', () => {
+  it('creates, describes, lists in pages and deletes', async () => {
+    const created = await at.ask('POST', '/v1/topics', { payload: { name: 'a.b', partitions: 2, retentionMs: '1000' } })
+    expect([created.status, created.headers['location']]).toEqual([201, '/v1/topics/a.b'])
+    expect(created.json).toMatchObject({ name: 'a.b', partitions: 2, retentionMs: '1000', topicId: '0'.repeat(31) + '1' })
+    expect((await at.ask('POST', '/v1/topics', { payload: { name: 'a.b' } })).json['name']).toBe('TOPIC_EXISTS')
+    const first = await at.ask('GET', '/v1/topics?pageSize=1')
+    expect((first.json['topics'] as Json[]).map(({ name }) => name)).toEqual(['a.b'])
+    const second = await at.ask('GET', `/v1/topics?pageSize=1&pageToken=${String(first.json['nextPageToken'])}`)
+    expect((second.json['topics'] as Json[]).map(({ name }) => name)).toEqual(['quakes'])
+    expect(second.json['nextPageToken']).toBeUndefined()
+    expect((await at.ask('GET', '/v1/topics/quakes')).json).toMatchObject({ name: 'quakes', latest: ['0', '0', '0', '0'] })
+    const deleted = await at.ask('DELETE', '/v1/topics/a.b')
+    expect([deleted.status, deleted.text]).toEqual([204, ''])
+    expect((await at.ask('GET', '/v1/topics/a.b')).json['name']).toBe('UNKNOWN_TOPIC')
+  })
+
+  it.each([
+    ['POST', '/v1/topics', { name: 'a b' }, 400, 'BAD_TOPIC_NAME'],
+    ['POST', '/v1/topics', { name: 'a', partitions: 0 }, 400, 'BAD_REQUEST'],
+    ['GET', '/v1/topics/..%2f', undefined, 400, 'BAD_TOPIC_NAME'],
+    ['GET', `/v1/topics/${'x'.repeat(250)}`, undefined, 400, 'BAD_TOPIC_NAME'],
+    ['GET', `/v1/topics/${'x'.repeat(500)}`, undefined, 404, 'UNKNOWN_METHOD'],
+    ['GET', '/v1/topics?pageToken=%20', undefined, 400, 'BAD_REQUEST'],
+    ['GET', '/v1/topics?pageSize=0', undefined, 400, 'BAD_REQUEST'],
+  ] as const)('%s %s with %j is refused', async (method, url, payload, status, name) => {
+    const answer = await at.ask(method, url, payload === undefined ? {} : { payload })
+    expect([answer.status, answer.json['name']]).toEqual([status, name])
+  })
+})
+
+describe('every route', () => {
+  it.each([
+    ['GET', '/'],
+    ['PUT', '/v1/topics'],
+    ['GET', '/v1/nothing'],
+    ['GET', '/__proto__'],
+    ['GET', '/v1/topics/%zz'],
+  ] as const)('%s %s is a typed problem', async (method, url) => {
+    const answer = await at.ask(method, url)
+    expect([400, 404]).toContain(answer.status)
+    expect(answer.json).toMatchObject({ retryable: false, requestId: answer.headers['x-request-id'] ?? answer.json['requestId'] })
+    expect(answer.json['type']).toMatch(/^urn:trunkline:error:[A-Z_]+$/)
+  })
+
+  it('echoes a sane request id and traceparent, and makes an id when there is none', async () => {
+    const traceparent = `00-${'a'.repeat(32)}-${'b'.repeat(16)}-01`
+    const echoed = await at.ask('GET', '/v1/topics', { headers: { 'x-request-id': 'my-1', traceparent } })
+    expect([echoed.headers['x-request-id'], echoed.headers['traceparent']]).toEqual(['my-1', traceparent])
+    expect(at.board.seen[0]?.envelope).toMatchObject({ requestId: 'my-1', traceparent })
+    const made = await at.ask('GET', '/v1/topics', { headers: { 'x-request-id': 'a b\t', traceparent: 'x' } })
+    expect(made.headers['x-request-id']).toMatch(/^[0-9a-f]{16}-[0-9a-z]+$/)
+    expect(made.headers['traceparent']).toBeUndefined()
+  })
+
+  it('tells nothing of a failure that is not ours', async () => {
+    at.board.answer = () => {
+      throw new Error('secret text of a library')
+    }
+    const answer = await at.ask('GET', '/v1/topics')
+    expect([answer.status, answer.json['name']]).toEqual([500, 'INTERNAL'])
+    expect(answer.text).not.toContain('secret')
+  })
+
+  it('answers DRAINING to requests that come while it closes', async () => {
+    let release: () => void = () => {}
+    const held = new Promise<void>((resolve) => {
+      release = resolve
+    })
+    at.app.addHook('onRequest', async () => {})
+    const { node } = at
+    at.board.answer = async (seen) => {
+      await held
+      return node.answer(seen)
+    }
+    const running = at.ask('GET', '/v1/topics')
+    await settled()
+    release()
+    expect((await running).status).toBe(200)
+    await at.app.close()
+  })
+})
+
+describe('POST /thrift', () => {
+  const thrift = { 'content-type': 'application/x-thrift' }
+
+  it('answers one message with one message', async () => {
+    const call = encodeCall('describe', 3, { topic: 'quakes' })
+    const response = await at.app.inject({ method: 'POST', url: '/thrift', headers: { ...thrift, authorization: 'Bearer alice' }, payload: Buffer.from(call) })
+    expect([response.statusCode, response.headers['content-type']]).toEqual([200, 'application/x-thrift'])
+    const answer = decodeReply('describe', response.rawPayload)
+    expect(answer).toMatchObject({ seqid: 3, reply: { topic: { name: 'quakes', partitions: 4 } } })
+  })
+
+  it('takes the bearer from the message too', async () => {
+    const call = encodeCall('describe', 3, { proof: { bearer: 'alice' } })
+    const response = await at.app.inject({ method: 'POST', url: '/thrift', headers: thrift, payload: Buffer.from(call) })
+    expect(decodeReply('describe', response.rawPayload)).toMatchObject({ reply: { version: '1' } })
+  })
+
+  it.each([
+    ['garbage', Buffer.from('garbage')],
+    ['nothing', Buffer.alloc(0)],
+    ['a frame with its length', Buffer.concat([Buffer.from([0, 0, 0, 9]), encodeCall('extend', 1, { session: tokenOf() })])],
+  ])('answers %s with an exception, status 200', async (_name, payload) => {
+    const response = await at.app.inject({ method: 'POST', url: '/thrift', headers: thrift, payload })
+    expect(response.statusCode).toBe(200)
+    const answer = decodeReply('extend', response.rawPayload)
+    expect('error' in answer && answer.error.name).toBe('MALFORMED_FRAME')
+  })
+
+  it('refuses other content types', async () => {
+    const answer = await at.ask('POST', '/thrift', { headers: json, payload: '{}' })
+    expect([answer.status, answer.json['name']]).toEqual([415, 'UNSUPPORTED_MEDIA'])
+  })
+})
