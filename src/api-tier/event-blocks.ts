@@ -44,7 +44,9 @@ export function packPlain(events: readonly Event[], partitions: number, keylessP
   for (const block of write.blocks) bytes += block.data.length
   const bytesMax = frameBytesMax - frameRestBytes
   if (bytes > bytesMax)
-    throw new TrunklineError('BATCH_TOO_LARGE', { details: { packedBytes: String(bytes), packedBytesMax: String(bytesMax) } })
+    throw new TrunklineError('BATCH_TOO_LARGE', {
+      details: { packedBytes: String(bytes), packedBytesMax: String(bytesMax) },
+    })
   return write
 }
 
@@ -53,7 +55,11 @@ export function derivedEventId(write: WriteIdentity, index: number): string {
   const numbers = Buffer.alloc(12)
   numbers.writeBigUInt64BE(BigInt(write.n), 0)
   numbers.writeUInt32BE(index, 8)
-  const digest = createHash('sha256').update('tl1 event id').update(idToBytes(write.producerId)).update(numbers).digest()
+  const digest = createHash('sha256')
+    .update('tl1 event id')
+    .update(idToBytes(write.producerId))
+    .update(numbers)
+    .digest()
   return uuidText(digest, 8)
 }
 

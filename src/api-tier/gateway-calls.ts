@@ -136,7 +136,12 @@ export class GatewayCalls {
     return await this.#toSession(method, request as RequestOf<SessionMethod>, bearer, context)
   }
 
-  async #toAny(method: InternalMethod, principal: Principal, body: Uint8Array, context: CallContext): Promise<Uint8Array> {
+  async #toAny(
+    method: InternalMethod,
+    principal: Principal,
+    body: Uint8Array,
+    context: CallContext,
+  ): Promise<Uint8Array> {
     const envelope = encodeEnvelope({
       version: envelopeVersion,
       method,
@@ -193,8 +198,10 @@ export class GatewayCalls {
   }
 
   async #principal(bearer: string | undefined): Promise<Principal> {
-    if (bearer === undefined || bearer === '') throw new TrunklineError('UNAUTHENTICATED', { details: { why: 'no bearer' } })
-    if (bearer.length > bearerBytesMax) throw new TrunklineError('UNAUTHENTICATED', { details: { why: 'bearer too long' } })
+    if (bearer === undefined || bearer === '')
+      throw new TrunklineError('UNAUTHENTICATED', { details: { why: 'no bearer' } })
+    if (bearer.length > bearerBytesMax)
+      throw new TrunklineError('UNAUTHENTICATED', { details: { why: 'bearer too long' } })
     return await this.#deps.tokens.verify(bearer)
   }
 
@@ -215,7 +222,10 @@ export class GatewayCalls {
       const error = TrunklineError.from(thrown)
       metrics.call(method, error.name, clock.monotonicMs() - startedMs)
       if (error.name === 'INTERNAL')
-        logger.error({ tier: 'api', requestId: context.requestId, errorCode: error.name, err: thrown }, 'a call failed by a defect')
+        logger.error(
+          { tier: 'api', requestId: context.requestId, errorCode: error.name, err: thrown },
+          'a call failed by a defect',
+        )
       throw error
     }
   }

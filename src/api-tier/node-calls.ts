@@ -3,12 +3,13 @@
 // 1. Only outcomes that say "nothing ran" are retried here, at most `retryDelaysMs.length` times: whatever may have run
 //    is answered as retryable and repeated by the caller under its own numbers.
 // Leaves out: who may call and what the body means (gateway-calls.ts).
+
+import { type Clock, sleep } from '../ports/clock.ts'
+import type { AllocateOutcome, CallOptions, Switchboard } from '../ports/switchboard.ts'
 import { decodeAnswer } from '../protocol/envelope-codec.ts'
 import { errorFromStruct } from '../protocol/error-struct.ts'
 import { TrunklineError } from '../protocol/errors.ts'
 import type { Incarnation } from '../protocol/ids.ts'
-import { type Clock, sleep } from '../ports/clock.ts'
-import type { AllocateOutcome, CallOptions, Switchboard } from '../ports/switchboard.ts'
 
 /** A node that restarts or a shard that comes back is not seen for some ten milliseconds: then it is gone. */
 const retryDelaysMs = [20, 60] as const

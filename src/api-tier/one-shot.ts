@@ -81,10 +81,15 @@ export class OneShot {
 
   async #readOnce(topic: string, read: OneShotRead, context: CallContext): Promise<OneShotBatch> {
     const { startAt, maxEvents, waitMs = 0 } = read
-    return await this.#inSession({ topic, mode: mode.read, startAt }, waitMs + readDeadlineMs, context, async (session) => {
-      const reply = await session.step('read', { n: 1, maxEvents, waitMs, minBytes: 1, asEvents: true })
-      return { events: reply.events ?? [], cursor: reply.cursor, atEnd: reply.atEnd ?? false }
-    })
+    return await this.#inSession(
+      { topic, mode: mode.read, startAt },
+      waitMs + readDeadlineMs,
+      context,
+      async (session) => {
+        const reply = await session.step('read', { n: 1, maxEvents, waitMs, minBytes: 1, asEvents: true })
+        return { events: reply.events ?? [], cursor: reply.cursor, atEnd: reply.atEnd ?? false }
+      },
+    )
   }
 
   async #inSession<R>(

@@ -20,7 +20,11 @@ export class TopicCalls {
 
   /** Errors: BAD_TOPIC_NAME, BAD_TOPIC_SETTING, TOPIC_EXISTS, TOO_MANY_TOPICS. */
   async create(request: TopicCreateRequest, context: CallContext): Promise<TopicCreateReply> {
-    return await this.#calls.administer({ method: 'topic-create', ...topicAdminSchemas['topic-create'] }, request, context)
+    return await this.#calls.administer(
+      { method: 'topic-create', ...topicAdminSchemas['topic-create'] },
+      request,
+      context,
+    )
   }
 
   async list(request: TopicListRequest, context: CallContext): Promise<TopicListReply> {
@@ -29,7 +33,11 @@ export class TopicCalls {
 
   /** Errors: UNKNOWN_TOPIC. */
   async delete(name: string, context: CallContext): Promise<TopicDeleteReply> {
-    return await this.#calls.administer({ method: 'topic-delete', ...topicAdminSchemas['topic-delete'] }, { name }, context)
+    return await this.#calls.administer(
+      { method: 'topic-delete', ...topicAdminSchemas['topic-delete'] },
+      { name },
+      context,
+    )
   }
 
   /** Errors: UNKNOWN_TOPIC. */

@@ -162,7 +162,8 @@ export class BlockSealer {
       const key = this.#keyAtHand(topic)
       if (key !== undefined) return use(key)
       // Going on only when those before us used the new key up: every round seals, and a failure ends the waiting.
-      if (topic.pending === undefined || topic.failure !== undefined) throw topic.failure?.error ?? new TrunklineError('KEY_UNAVAILABLE')
+      if (topic.pending === undefined || topic.failure !== undefined)
+        throw topic.failure?.error ?? new TrunklineError('KEY_UNAVAILABLE')
     }
   }
 

@@ -157,8 +157,9 @@ export class Allocator {
     }) // A2
     // Another allocate of the producer came meanwhile, or the node closed: that one answers.
     if (session.isClosing) throw new TrunklineError('PENDING')
-    session.takeOver(landedParts(found), found.writeCursor)
-    session.send({ type: 'TAKEN_OVER', missing: missingNumbers(found.outcomes), nextN: resume.nextN })
+    const missing = missingNumbers(found.outcomes)
+    session.takeOver(landedParts(found), missing, found.writeCursor)
+    session.send({ type: 'TAKEN_OVER', missing, nextN: resume.nextN })
     return this.#reply(session, topic, principal, partitions, producerId, {
       writeCursor: session.cursor(),
       nextN: resume.nextN,

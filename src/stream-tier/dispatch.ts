@@ -13,7 +13,7 @@ import {
   encodeReleaseReply,
 } from '../protocol/envelope-codec.ts'
 import { TrunklineError } from '../protocol/errors.ts'
-import { parseSessionId, parseTopicName } from '../protocol/ids.ts'
+import { parseSessionId, parseTopicName, type SessionId } from '../protocol/ids.ts'
 import type { DescribeReply, DescribeRequest, Limits, MethodName, RequestOf } from '../protocol/messages.ts'
 import { decodeStruct, encodeStruct } from '../protocol/thrift/codec.ts'
 import { methodSchemas } from '../protocol/thrift/schemas.ts'
@@ -34,6 +34,7 @@ export interface DispatchOptions {
   readonly topicAdmin: TopicAdmin
   readonly sessions: Sessions
   readonly allocator: Allocator
+  readonly release: (sessionId: SessionId) => boolean
   /** Throws DRAINING or SESSION_GONE when the node takes no such work now. */
   readonly admit: (method: string) => void
   /** One answered call, for metrics and logs; `bug` is what was thrown when it was not a typed error. */
@@ -148,7 +149,7 @@ export class Dispatch {
   /** Released: the session is closed for good here, and nothing of it is in flight (design.md §3.2). */
   #release(body: Uint8Array): Uint8Array {
     return encodeReleaseReply({
-      released: this.#options.sessions.release(parseSessionId(decodeReleaseRequest(body).sessionId)),
+      released: this.#options.release(parseSessionId(decodeReleaseRequest(body).sessionId)),
     })
   }
 

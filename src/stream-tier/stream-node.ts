@@ -130,7 +130,7 @@ export class StreamNode {
         clock,
         self: incarnation,
         metrics,
-        localRelease: (_: ProducerId, sessionId: SessionId) => this.#sessions.release(sessionId),
+        localRelease: (_: ProducerId, sessionId: SessionId) => this.#release(sessionId),
         switchboardCall: (key, request, deadlineMs) => this.#askRelease(key, request, deadlineMs),
       })
       const allocator = new Allocator({
@@ -169,6 +169,7 @@ export class StreamNode {
         topics,
         topicAdmin: new TopicAdmin(topics),
         sessions: this.#sessions,
+        release: (sessionId) => this.#release(sessionId),
         allocator,
         admit: (method) => this.#admit(method),
         clock,
@@ -245,6 +246,15 @@ export class StreamNode {
     this.#sealer.close()
     this.#opener.close()
     this.#options.logger.info({ nodeId: this.incarnation }, 'stream node closed')
+  }
+
+  /**
+   * True: the session is closed for good and nothing of it is in flight (design.md §3.2). A retired incarnation never
+   * says so: its last batches may still land, only a fence can end them.
+   */
+  #release(sessionId: SessionId): boolean {
+    if (this.#lanes === undefined || this.#lanes.isRetired) return false
+    return this.#sessions.release(sessionId)
   }
 
   /** Node to node: release a producer's session (design.md §3.2). */

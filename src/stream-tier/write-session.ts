@@ -47,7 +47,10 @@ interface Write {
   /** Set when it has landed: what every answer to it says, now and when it is asked again. */
   results: { readonly parts: readonly PartResult[]; readonly writeCursor: Uint8Array } | undefined
   error: TrunklineError | undefined
+  /** It must be sent again, under the same n. */
   held: boolean
+  /** What happened to itself; undefined when it only came behind another. */
+  heldBy: TrunklineError | undefined
 }
 
 export interface WriteSessionOptions {
@@ -81,7 +84,6 @@ export class WriteSession extends Session {
   #offered: Write | undefined
   /** The method of the request being judged: its answer has another shape. */
   #asking: 'write' | 'ack' = 'write'
-  #heldBecause: TrunklineError | undefined
 
   constructor(base: SessionBase, options: WriteSessionOptions) {
     super(base)
@@ -91,9 +93,11 @@ export class WriteSession extends Session {
   }
 
   /** What a take-over found, before the session opens. */
-  takeOver(landed: ReadonlyMap<number, LandedParts>, from: readonly number[]): void {
+  takeOver(landed: ReadonlyMap<number, LandedParts>, missing: readonly number[], from: readonly number[]): void {
     this.#landedBefore = landed
     this.#writeCursor = new WriteCursor(this.#options.topic.topicId, from)
+    // Outstanding until they have landed whole: a refresh must not pass what has landed of them.
+    for (const n of missing) this.#writeCursor.taken(n)
   }
 
   write(request: WriteRequest): Promise<Answered> {
@@ -109,13 +113,27 @@ export class WriteSession extends Session {
         if (!equalBytes(known.hash, hash)) throw new TrunklineError('WRITE_CHANGED', { details: { n: String(n) } }) // W3
         return this.send({ type: 'WRITE', request: ref, n, bytes: known.staged?.bytes ?? 0, commit })
       }
-      const staged = stageWrite(blocks, { partitions: this.#options.partitions, bytesMax: this.#options.windowBytes })
+      const staged = stageWrite(blocks, {
+        partitions: this.#options.partitions,
+        bytesMax: this.#options.windowBytes,
+        hash,
+      })
       const landed = new Map(known?.landed ?? this.#landedBefore.get(n))
       for (const part of landed.values()) {
         if (!equalBytes(part.writeHash, hash)) throw new TrunklineError('WRITE_CHANGED', { details: { n: String(n) } }) // W3
       }
       if (!this.#options.lanes.roomFor(staged.bytes)) throw new TrunklineError('UNAVAILABLE', { retryAfterMs: 100 })
-      const fresh: Write = { n, hash, staged, owed: [], landed, results: undefined, error: undefined, held: false }
+      const fresh: Write = {
+        n,
+        hash,
+        staged,
+        owed: [],
+        landed,
+        results: undefined,
+        error: undefined,
+        held: false,
+        heldBy: undefined,
+      }
       // The machine decides whether this n is due; only then is the write kept (answerStaged, publish).
       this.#offered = fresh
       this.send({ type: 'WRITE', request: ref, n, bytes: staged.bytes, commit })
@@ -282,7 +300,12 @@ export class WriteSession extends Session {
     this.#quietWhenDone()
   }
 
+  /** Nothing of it is in the log. What a repeat can cure is not the end of its number: it is due again. */
   #refuse(write: Write, error: TrunklineError): void {
+    if (error.retryable) {
+      this.#settleHeld(write, error)
+      return
+    }
     this.#inFlight -= 1
     write.error = error
     this.#writeCursor.dropped(write.n, false)
@@ -293,16 +316,16 @@ export class WriteSession extends Session {
   #settleHeld(write: Write, because: TrunklineError | undefined): void {
     this.#inFlight -= 1
     write.held = true
+    write.heldBy = because
     this.#writeCursor.dropped(write.n, write.landed.size > 0)
-    this.#heldBecause = because ?? this.#heldBecause
     this.send({ type: 'SETTLED', n: write.n, how: 'held' })
     this.#quietWhenDone()
   }
 
   #answerOwed(write: Write, { request, method }: Owed): void {
     if (write.held) {
-      const details = this.#heldBecause === undefined ? {} : { because: this.#heldBecause.name }
-      this.answer(request, { error: new TrunklineError('WRITE_HELD', { expected: write.n, details }) })
+      const because = write.heldBy?.retryable === true ? write.heldBy : new TrunklineError('WRITE_HELD')
+      this.answer(request, { error: because.with({ expected: write.n, details: { of: 'n' } }) })
     } else if (write.error !== undefined) {
       this.answer(request, { error: write.error })
     } else if (write.results !== undefined) {

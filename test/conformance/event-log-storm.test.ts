@@ -15,9 +15,15 @@ describe('log-core in a storm', () => {
       let takeovers = 0
       let refused = 0
       for (const seed of seeds) {
-        // Every third run with writers that give up in the middle of a doubt.
-        const appendDeadlineMs = Number(seed) % 3 === 0 ? 300 : 30_000
-        const options = { seed, writes: 60, partitions: 2, takeoverMeanMs: 400, appendDeadlineMs }
+        // Every third run: writers that give up in the middle of a doubt, or while there is no leader.
+        const impatient = { appendDeadlineMs: 150, takeoverMeanMs: 3_000, faults: { electionMs: 450 } }
+        const options = {
+          seed,
+          writes: 60,
+          partitions: 2,
+          takeoverMeanMs: 400,
+          ...(Number(seed) % 3 === 0 ? impatient : {}),
+        }
         const result = await runStorm(options)
         expect({ seed, violations: result.violations }).toEqual({ seed, violations: [] })
         expect(result.acked + result.refused).toBe(options.writes)

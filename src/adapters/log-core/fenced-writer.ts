@@ -122,10 +122,12 @@ export class FencedWriter implements LogWriter {
         case 'not-now':
           break
       }
-      if (clock.monotonicMs() >= deadlineMs) {
+      // No sending that could not be waited for: cut off by our own deadline it would leave a doubt.
+      const pauseMs = pauseBefore(attempt, settings, random.fraction())
+      if (clock.monotonicMs() + pauseMs >= deadlineMs) {
         return uncertain ? this.#retire('deadline') : { kind: 'refused', error: 'UNAVAILABLE' }
       }
-      await sleep(clock, pauseBefore(attempt, settings, random.fraction()), this.#end.signal)
+      await sleep(clock, pauseMs, this.#end.signal)
     }
   }
 

@@ -3,7 +3,7 @@
 // 2. Asymmetric algorithms of the allow-list only, explicit type, exact issuer, our audience.
 // 3. A verified token is remembered until it expires, at most `cacheTokensMax` and `cacheBytesMax` of them.
 // 4. Every failure but expiry is UNAUTHENTICATED, without saying which check failed.
-import { createLocalJWKSet, errors as joseErrors, type JSONWebKeySet, jwtVerify, type JWTPayload } from 'jose'
+import { createLocalJWKSet, type JSONWebKeySet, type JWTPayload, errors as joseErrors, jwtVerify } from 'jose'
 import { LRUCache } from 'lru-cache'
 import type { Clock } from '../../ports/clock.ts'
 import type { Principal } from '../../protocol/envelope.ts'

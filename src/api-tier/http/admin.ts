@@ -1,7 +1,7 @@
 // Owns: the HTTP application of the admin port: /healthz, /readyz, /metrics. It never listens (http-listener.ts).
 // For operators and their tools, on loopback or an inner network: no bearer.
 // 1. /healthz says that the process turns its loop; /readyz whether it should get traffic, with the reasons why not.
-import { fastify, type FastifyInstance } from 'fastify'
+import { type FastifyInstance, fastify } from 'fastify'
 import type { Logger } from '../../observability/log.ts'
 import { answerClientError } from './client-errors.ts'
 

@@ -4,7 +4,7 @@
 // 3. From the moment `close()` is called, new requests on open connections are answered DRAINING.
 // Leaves out: listening (http-listener.ts), the admin port (admin.ts), what calls mean (gateway-calls.ts).
 import swagger from '@fastify/swagger'
-import { fastify, type FastifyInstance } from 'fastify'
+import { type FastifyInstance, fastify } from 'fastify'
 import type { Logger } from '../../observability/log.ts'
 import type { Clock } from '../../ports/clock.ts'
 import type { Random } from '../../ports/random.ts'
@@ -89,7 +89,9 @@ export async function buildHttpApp(deps: HttpAppDeps): Promise<FastifyInstance> 
     requestIdHeader: false,
     genReqId: (request) => saneRequestId(request.headers['x-request-id']) ?? nextRequestId(),
     clientErrorHandler: answerClientError,
-    frameworkErrors: (error, request, reply) => sendProblem(errorOf(error), request, reply),
+    frameworkErrors: (error, request, reply) => {
+      sendProblem(errorOf(error), request, reply)
+    },
     // Schemas say what is allowed; nothing is removed, converted or filled in silently.
     ajv: { customOptions: { removeAdditional: false, coerceTypes: false, useDefaults: false, allErrors: false } },
   })
@@ -103,7 +105,9 @@ export async function buildHttpApp(deps: HttpAppDeps): Promise<FastifyInstance> 
   for (const schema of [problemSchema, eventInSchema, eventOutSchema, topicSchema]) app.addSchema(schema)
   const { calls, clock, random } = deps
   const oneShot = new OneShot({ calls, clock, random })
-  await app.register(async (scope) => eventRoutes(scope.withTypeProvider(), { oneShot, waitMsMax: calls.limits.waitMsMax }))
+  await app.register(async (scope) =>
+    eventRoutes(scope.withTypeProvider(), { oneShot, waitMsMax: calls.limits.waitMsMax }),
+  )
   await app.register(async (scope) => sessionRoutes(scope.withTypeProvider(), { calls }))
   await app.register(async (scope) => topicRoutes(scope.withTypeProvider(), { topics: new TopicCalls(calls) }))
   await app.register(async (scope) => thriftRoutes(scope, deps))

@@ -5,7 +5,7 @@ import { TrunklineError } from '../../protocol/errors.ts'
 import type { Event } from '../../protocol/messages.ts'
 import { contentTypeHeader } from './event-json.ts'
 import { badField, defined, timeMsOf } from './json-values.ts'
-import { headerText, type HeaderValues } from './session-headers.ts'
+import { type HeaderValues, headerText } from './session-headers.ts'
 
 const prefix = 'ce-'
 const valueCharactersMax = 4_096

@@ -4,8 +4,8 @@
 // 2. Names of headers are plain names, `__proto__` too.
 import { type Static, Type } from 'typebox'
 import type { Event } from '../../protocol/messages.ts'
-import { decodeUtf8 } from '../../protocol/utf8.ts'
 import { formatPosition } from '../../protocol/position.ts'
+import { decodeUtf8 } from '../../protocol/utf8.ts'
 import { defined, int64In, int64Out, numberOf, textOf } from './json-values.ts'
 import { positionSchema } from './schemas-common.ts'
 
@@ -40,7 +40,9 @@ export const eventInSchema = Type.Object(
   {
     $id: 'EventIn',
     additionalProperties: false,
-    examples: [{ key: 'us', payload: { json: { mag: 4.6, place: 'Fiji' } }, id: 'us7000abcd', timestampMs: '1700000000000' }],
+    examples: [
+      { key: 'us', payload: { json: { mag: 4.6, place: 'Fiji' } }, id: 'us7000abcd', timestampMs: '1700000000000' },
+    ],
   },
 )
 export type EventIn = Static<typeof eventInSchema>
@@ -116,7 +118,8 @@ export function eventToJson(event: Event): EventOut {
     offset: String(offset),
     index,
     key: event.key === undefined ? undefined : keyJson(event.key),
-    payload: event.payload === undefined ? undefined : payloadJson(event.payload, event.headers?.get(contentTypeHeader)),
+    payload:
+      event.payload === undefined ? undefined : payloadJson(event.payload, event.headers?.get(contentTypeHeader)),
     headers: event.headers === undefined || event.headers.size === 0 ? undefined : Object.fromEntries(event.headers),
     timestampMs: textOf(event.timestampMs),
     appendTimeMs: textOf(event.appendTimeMs),

@@ -10,7 +10,11 @@ export const int64In = Type.Union([Type.Integer({ minimum: 0 }), Type.String({ p
   examples: ['1'],
 })
 export type Int64In = number | string
-export const int64Out = Type.String({ pattern: '^-?\\d{1,16}$', description: 'int64, as a decimal string.', examples: ['1'] })
+export const int64Out = Type.String({
+  pattern: '^-?\\d{1,16}$',
+  description: 'int64, as a decimal string.',
+  examples: ['1'],
+})
 export const bytesText = Type.String({
   pattern: '^[A-Za-z0-9_-]*={0,2}$',
   maxLength: 16_384,

@@ -3,7 +3,10 @@ import type { FastifyDynamicSwaggerOptions } from '@fastify/swagger'
 
 export function openApiOptions(version: string, withLogin: boolean): FastifyDynamicSwaggerOptions {
   return {
-    refResolver: { buildLocalReference: (json, _baseUri, _fragment, index) => String(json['$id'] ?? `schema-${index}`) },
+    // Components are named by their $id, not numbered.
+    refResolver: {
+      buildLocalReference: ({ $id }, _baseUri, _fragment, index) => (typeof $id === 'string' ? $id : `schema-${index}`),
+    },
     openapi: {
       openapi: '3.1.0',
       info: {
@@ -17,7 +20,10 @@ export function openApiOptions(version: string, withLogin: boolean): FastifyDyna
       servers: [{ url: '/' }],
       tags: [
         { name: 'events', description: 'One-shot publish (at least once) and read.' },
-        { name: 'sessions', description: 'Two-phase sessions: exactly-once publishing, reads that come again until acked.' },
+        {
+          name: 'sessions',
+          description: 'Two-phase sessions: exactly-once publishing, reads that come again until acked.',
+        },
         { name: 'topics', description: 'Administration of topics.' },
         { name: 'login', description: 'Access tokens.' },
         { name: 'thrift', description: 'The Thrift API over HTTP.' },
@@ -25,7 +31,9 @@ export function openApiOptions(version: string, withLogin: boolean): FastifyDyna
       components: {
         securitySchemes: {
           bearer: { type: 'http', scheme: 'bearer', bearerFormat: 'JWT', description: 'An access token.' },
-          ...(withLogin ? { clientBasic: { type: 'http', scheme: 'basic', description: 'Client id and secret.' } } : {}),
+          ...(withLogin
+            ? { clientBasic: { type: 'http', scheme: 'basic', description: 'Client id and secret.' } }
+            : {}),
         },
       },
       security: [{ bearer: [] }],

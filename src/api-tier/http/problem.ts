@@ -1,8 +1,8 @@
 // Owns: errors → RFC 9457 problem+json, the same members for every error of the HTTP API.
 // 1. Text is the catalogue's; of an error that is not ours nothing is told but INTERNAL and the request id.
 import type { FastifyError, FastifyReply, FastifyRequest } from 'fastify'
-import { TrunklineError } from '../../protocol/errors.ts'
 import type { ErrorName } from '../../protocol/errors.ts'
+import { TrunklineError } from '../../protocol/errors.ts'
 import { writeTurn } from './session-headers.ts'
 
 export interface Problem {

@@ -65,7 +65,10 @@ export function eventRoutes(app: HttpApp, deps: { readonly oneShot: OneShot; rea
         operationId: 'readEvents',
         params: topicParams,
         querystring: eventsQuery,
-        response: { 200: answer('Events, perhaps none, and where to go on.', eventsSchema), ...problems(404, 410, 422) },
+        response: {
+          200: answer('Events, perhaps none, and where to go on.', eventsSchema),
+          ...problems(404, 410, 422),
+        },
       },
     },
     async (request, reply) => {

@@ -33,11 +33,16 @@ class OAuthError extends Error {
 
 export function oauthRoutes(app: FastifyInstance, deps: OAuthDeps & { readonly logger: Logger }): void {
   app.removeAllContentTypeParsers()
-  app.addContentTypeParser<string>(formType, { parseAs: 'string', bodyLimit: formBytesMax }, async (_: unknown, body: string) => body)
+  app.addContentTypeParser<string>(
+    formType,
+    { parseAs: 'string', bodyLimit: formBytesMax },
+    async (_: unknown, body: string) => body,
+  )
   app.setErrorHandler(async (thrown, request, reply) => {
     if (thrown instanceof OAuthError) return await sendOAuthError(reply, thrown)
     const error = errorOf(thrown)
-    if (error.http < 500) return await sendOAuthError(reply, new OAuthError('invalid_request', 'The body is not a form, or too long.'))
+    if (error.http < 500)
+      return await sendOAuthError(reply, new OAuthError('invalid_request', 'The body is not a form, or too long.'))
     deps.logger.error({ tier: 'api', requestId: request.id, err: thrown }, 'the token endpoint failed by a defect')
     return await reply.code(500).send({ error: 'server_error' })
   })
@@ -102,7 +107,8 @@ function credentialsOf(authorization: string | undefined, form: ReadonlyMap<stri
   if (authorization !== undefined) {
     if (secret !== undefined) throw new OAuthError('invalid_request', 'Use Basic or the form, not both.')
     const credentials = basicCredentials(authorization)
-    if (credentials === undefined) throw new OAuthError('invalid_client', 'The Authorization header is not Basic.', true)
+    if (credentials === undefined)
+      throw new OAuthError('invalid_client', 'The Authorization header is not Basic.', true)
     return { ...credentials, basic: true }
   }
   if (clientId === undefined || secret === undefined)

@@ -56,7 +56,10 @@ export function sessionRoutes(app: HttpApp, deps: { readonly calls: GatewayCalls
           201: answer('Allocated.', allocatedSchema, {
             ...turnHeaders,
             location: { type: 'string', description: 'Path of the session.' },
-            'trunkline-session': { type: 'string', description: 'Sealed session token for the requests of the session.' },
+            'trunkline-session': {
+              type: 'string',
+              description: 'Sealed session token for the requests of the session.',
+            },
           }),
           ...problems(404, 409, 410, 422),
         },
@@ -79,7 +82,10 @@ export function sessionRoutes(app: HttpApp, deps: { readonly calls: GatewayCalls
         summary: 'Read the next batch, or the same one again until it is acked',
         operationId: 'read',
         body: readBody,
-        response: { 200: answer('A batch, perhaps empty.', batchSchema, turnHeaders), ...problems(404, 409, 410, 413, 422) },
+        response: {
+          200: answer('A batch, perhaps empty.', batchSchema, turnHeaders),
+          ...problems(404, 409, 410, 413, 422),
+        },
       },
     },
     async (request, reply) => {
@@ -124,7 +130,11 @@ export function sessionRoutes(app: HttpApp, deps: { readonly calls: GatewayCalls
     async (request, reply) => {
       const opened = openSession(request.params.id, request.headers)
       const { n, count } = request.body
-      const acked = await calls.call('ack', { ...opened, n: numberOf(n, 'n'), count }, bearing(httpContext(request, reply)))
+      const acked = await calls.call(
+        'ack',
+        { ...opened, n: numberOf(n, 'n'), count },
+        bearing(httpContext(request, reply)),
+      )
       writeTurn(reply, acked.turn)
       return defined({
         n: String(acked.n),
@@ -170,7 +180,10 @@ export function sessionRoutes(app: HttpApp, deps: { readonly calls: GatewayCalls
       const opened = openSession(request.params.id, request.headers)
       const extended = await calls.call('extend', opened, bearing(httpContext(request, reply)))
       writeTurn(reply, extended.turn)
-      return defined({ expiresAtMs: String(extended.expiresAtMs), writeCursor: optionalBytesText(extended.writeCursor) })
+      return defined({
+        expiresAtMs: String(extended.expiresAtMs),
+        writeCursor: optionalBytesText(extended.writeCursor),
+      })
     },
   )
 
@@ -182,7 +195,10 @@ export function sessionRoutes(app: HttpApp, deps: { readonly calls: GatewayCalls
         summary: 'Stage write n, or publish it at once with commit',
         operationId: 'write',
         body: writeBody,
-        response: { 200: answer('Staged or published.', writtenSchema, turnHeaders), ...problems(404, 409, 410, 413, 422, 429) },
+        response: {
+          200: answer('Staged or published.', writtenSchema, turnHeaders),
+          ...problems(404, 409, 410, 413, 422, 429),
+        },
       },
     },
     async (request, reply) => {
@@ -218,7 +234,10 @@ export function sessionRoutes(app: HttpApp, deps: { readonly calls: GatewayCalls
       const opened = openSession(request.params.id, request.headers)
       const disposed = await calls.call('dispose', opened, bearing(httpContext(request, reply)))
       writeTurn(reply, disposed.turn)
-      return defined({ cursor: optionalBytesText(disposed.cursor), writeCursor: optionalBytesText(disposed.writeCursor) })
+      return defined({
+        cursor: optionalBytesText(disposed.cursor),
+        writeCursor: optionalBytesText(disposed.writeCursor),
+      })
     },
   )
 }

@@ -28,7 +28,8 @@ export const problemSchema = Type.Object(
         code: 1303,
         name: 'SEQUENCE_MISMATCH',
         retryable: false,
-        advice: 'Go on with the sequence number in expected; a step that was already answered is repeated with its own number.',
+        advice:
+          'Go on with the sequence number in expected; a step that was already answered is repeated with its own number.',
         requestId: '5f2c9a1e77b0d3c4-1',
         expected: '4',
       },

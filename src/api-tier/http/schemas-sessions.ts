@@ -7,7 +7,13 @@ import { partResultSchema, positionSchema } from './schemas-common.ts'
 const strict = { additionalProperties: false } as const
 
 const unansweredSchema = Type.Object(
-  { n: int64In, partitions: Type.Array(Type.Integer({ minimum: 0 }), { maxItems: 256, description: 'partitions[i] is that of part i.' }) },
+  {
+    n: int64In,
+    partitions: Type.Array(Type.Integer({ minimum: 0 }), {
+      maxItems: 256,
+      description: 'partitions[i] is that of part i.',
+    }),
+  },
   strict,
 )
 
@@ -15,11 +21,18 @@ export const allocateBody = Type.Object(
   {
     topic: Type.String(),
     mode: Type.Union([Type.Literal('read'), Type.Literal('write')]),
-    from: Type.Optional(Type.String({ description: 'earliest, latest, or a time (RFC 3339 or ms since 1970). Default earliest.' })),
+    from: Type.Optional(
+      Type.String({ description: 'earliest, latest, or a time (RFC 3339 or ms since 1970). Default earliest.' }),
+    ),
     cursor: Type.Optional(bytesText),
     resume: Type.Optional(
       Type.Object(
-        { session: bytesText, writeCursor: bytesText, nextN: int64In, writes: Type.Optional(Type.Array(unansweredSchema, { maxItems: 64 })) },
+        {
+          session: bytesText,
+          writeCursor: bytesText,
+          nextN: int64In,
+          writes: Type.Optional(Type.Array(unansweredSchema, { maxItems: 64 })),
+        },
         { ...strict, description: 'Takes the producer of a lost write session along.' },
       ),
     ),

@@ -31,7 +31,13 @@ export const topicSchema = Type.Object(
   {
     $id: 'Topic',
     examples: [
-      { name: 'quakes', topicId: '0123456789abcdef0123456789abcdef', partitions: 8, format: 'sealed', createdAtMs: '1700000000000' },
+      {
+        name: 'quakes',
+        topicId: '0123456789abcdef0123456789abcdef',
+        partitions: 8,
+        format: 'sealed',
+        createdAtMs: '1700000000000',
+      },
     ],
   },
 )
@@ -67,10 +73,17 @@ export const publishedSchema = Type.Object(
 
 export const eventsQuery = Type.Object(
   {
-    from: Type.Optional(Type.String({ maxLength: 40, description: 'earliest (default), latest, or a time: RFC 3339 or ms since 1970.' })),
+    from: Type.Optional(
+      Type.String({ maxLength: 40, description: 'earliest (default), latest, or a time: RFC 3339 or ms since 1970.' }),
+    ),
     cursor: Type.Optional(bytesText),
     maxEvents: Type.Optional(Type.String({ pattern: '^\\d{1,5}$', description: '1 to 10000, default 1000.' })),
-    waitMs: Type.Optional(Type.String({ pattern: '^\\d{1,5}$', description: 'How long to wait when there is nothing: 0 (default) to 30000.' })),
+    waitMs: Type.Optional(
+      Type.String({
+        pattern: '^\\d{1,5}$',
+        description: 'How long to wait when there is nothing: 0 (default) to 30000.',
+      }),
+    ),
   },
   { additionalProperties: false },
 )

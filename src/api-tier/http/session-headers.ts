@@ -24,7 +24,11 @@ export function readSessionHeaders(headers: HeaderValues): SessionHeaders {
   if (seq === undefined) throw badHeader('trunkline-seq', 'missing')
   return {
     session,
-    proof: { slot: headerNumber(headers, 'trunkline-slot') ?? 0, seq, challenge: headerBytes(headers, 'trunkline-challenge') },
+    proof: {
+      slot: headerNumber(headers, 'trunkline-slot') ?? 0,
+      seq,
+      challenge: headerBytes(headers, 'trunkline-challenge'),
+    },
   }
 }
 
@@ -45,7 +49,11 @@ export function bytesOfBase64url(text: string, field: string): Uint8Array {
 }
 
 /** The one value of a header; undefined when it is not there. Errors: BAD_REQUEST (it came twice, or is too long). */
-export function headerText(headers: HeaderValues, name: string, charactersMax = headerCharactersMax): string | undefined {
+export function headerText(
+  headers: HeaderValues,
+  name: string,
+  charactersMax = headerCharactersMax,
+): string | undefined {
   const value = headers[name]
   if (value === undefined) return undefined
   if (typeof value !== 'string') throw badHeader(name, 'came twice')

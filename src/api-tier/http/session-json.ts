@@ -11,7 +11,10 @@ export function allocateRequestOf(body: AllocateBody): AllocateRequest {
   return defined({
     topic: body.topic,
     mode: mode[body.mode],
-    startAt: body.mode === 'read' || body.from !== undefined || body.cursor !== undefined ? startAtOf(body.from, body.cursor) : undefined,
+    startAt:
+      body.mode === 'read' || body.from !== undefined || body.cursor !== undefined
+        ? startAtOf(body.from, body.cursor)
+        : undefined,
     resume:
       resume === undefined
         ? undefined
@@ -19,7 +22,10 @@ export function allocateRequestOf(body: AllocateBody): AllocateRequest {
             session: bytesOfBase64url(resume.session, 'resume.session'),
             writeCursor: bytesOfBase64url(resume.writeCursor, 'resume.writeCursor'),
             nextN: numberOf(resume.nextN, 'resume.nextN'),
-            writes: resume.writes?.map((write) => ({ n: numberOf(write.n, 'resume.writes.n'), partitions: write.partitions })),
+            writes: resume.writes?.map((write) => ({
+              n: numberOf(write.n, 'resume.writes.n'),
+              partitions: write.partitions,
+            })),
           }),
     group: body.group,
     producerName: body.producerName,

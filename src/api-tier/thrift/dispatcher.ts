@@ -30,7 +30,8 @@ export interface ThriftDispatcherDeps {
 }
 
 const texts = {
-  garbage: 'This is not a strict Thrift binary call (version 0x80010000). Check the protocol and transport of the client.',
+  garbage:
+    'This is not a strict Thrift binary call (version 0x80010000). Check the protocol and transport of the client.',
   unknownMethod: 'The gateway has no such method. Check the IDL of the client against describe.',
   badArguments: 'The arguments do not fit the IDL. Generate the client from idl/trunkline.thrift of this version.',
 } as const

@@ -97,12 +97,16 @@ export class TcpConnection {
 
   #onData(chunk: Buffer): void {
     const first = chunk[0]
-    if (this.#phase === 'last-words' || first === undefined) return this.#discard(chunk.length)
+    if (this.#phase === 'last-words' || first === undefined) {
+      this.#discard(chunk.length)
+      return
+    }
     if (this.#phase === 'first-byte') {
       const foreign = foreignProtocolOf(first)
       if (foreign !== undefined) {
         this.#deps.logger.debug({ tier: 'api', event: foreign }, 'refused a peer that does not speak framed Thrift')
-        return this.#sayAndEnd(lastWords(foreign))
+        this.#sayAndEnd(lastWords(foreign))
+        return
       }
       this.#phase = 'open'
     }
@@ -139,14 +143,20 @@ export class TcpConnection {
       ...(this.#socket.remoteAddress === undefined ? {} : { remote: this.#socket.remoteAddress }),
     }
     const dispatched = dispatcher.dispatch(message, 'thrift-tcp', context)
-    if (!(dispatched instanceof Promise)) return this.#answer(dispatched)
+    if (!(dispatched instanceof Promise)) {
+      this.#answer(dispatched)
+      return
+    }
     this.#calls += 1
     this.#callBytes += message.length
     dispatched.then(
       (answer) => this.#finish(message.length, answer),
       (bug: unknown) => {
         // dispatch never rejects; if it does, this connection cannot be answered any more.
-        this.#deps.logger.error({ tier: 'api', requestId: context.requestId, err: bug }, 'the dispatcher failed by a defect')
+        this.#deps.logger.error(
+          { tier: 'api', requestId: context.requestId, err: bug },
+          'the dispatcher failed by a defect',
+        )
         this.destroy()
       },
     )
@@ -163,7 +173,10 @@ export class TcpConnection {
 
   #answer(dispatched: Dispatched): void {
     if (this.#phase === 'last-words' || this.#phase === 'closed') return
-    if (dispatched.kind === 'garbage') return this.#sayAndEnd(framed(dispatched.message))
+    if (dispatched.kind === 'garbage') {
+      this.#sayAndEnd(framed(dispatched.message))
+      return
+    }
     this.#restartWait()
     this.#cork()
     const length = Buffer.allocUnsafe(4)
@@ -215,7 +228,11 @@ export class TcpConnection {
 
   #endWhenDone(): void {
     const noMore = this.#ended || this.#phase === 'draining'
-    if (noMore && this.#calls === 0 && (this.#phase === 'open' || this.#phase === 'draining' || this.#phase === 'first-byte'))
+    if (
+      noMore &&
+      this.#calls === 0 &&
+      (this.#phase === 'open' || this.#phase === 'draining' || this.#phase === 'first-byte')
+    )
       this.#sayAndEnd(undefined)
   }
 
@@ -270,7 +287,10 @@ export class TcpConnection {
     const { clock, limits } = this.#deps
     const limitMs = this.#waitLimitMs()
     const leftMs = limitMs === undefined ? limits.idleTimeoutMs : this.#waitSinceMs + limitMs - clock.monotonicMs()
-    if (limitMs !== undefined && leftMs <= 0) return this.destroy()
+    if (limitMs !== undefined && leftMs <= 0) {
+      this.destroy()
+      return
+    }
     // A shorter limit may begin to count meanwhile: look at least that often.
     const lookMs = Math.min(leftMs, limits.frameTimeoutMs, limits.stallTimeoutMs)
     this.#timer = clock.after(Math.max(1, lookMs), () => this.#watch())

@@ -61,7 +61,9 @@ export class ThriftTcpServer {
         resolve()
       })
     })
-    this.#server.on('error', (error) => this.#deps.logger.error({ tier: 'api', err: error }, 'the Thrift listener failed'))
+    this.#server.on('error', (error) =>
+      this.#deps.logger.error({ tier: 'api', err: error }, 'the Thrift listener failed'),
+    )
     const bound = this.#server.address()
     if (bound === null || typeof bound === 'string') throw new Error('a TCP listener has a port')
     return { port: bound.port }

@@ -146,6 +146,8 @@ export const sessionMachine = setup({
     isNextStepWithAck: ({ context, event }) =>
       event.type === 'READ' && event.n === context.step + 1 && event.ackOf === context.step,
     isSameStep: ({ context, event }) => event.type === 'READ' && event.n === context.step && context.step > 0,
+    /** While a batch rests, only a read opens a step. */
+    readWaits: ({ context }) => context.settled === null,
     isEmpty: ({ event }) => event.type === 'FETCHED' && event.count === 0,
     acksOpenStep: ({ context, event }) =>
       event.type === 'ACK' &&
@@ -292,9 +294,11 @@ export const sessionMachine = setup({
             },
             resting: {
               initial: 'quiet',
+              after: {
+                rest: [{ guard: 'readWaits', target: 'fetching', actions: 'startRestedFetch' }, { target: 'idle' }],
+              },
               states: {
                 quiet: {
-                  after: { rest: '#session.open.reading.idle' },
                   on: {
                     READ: [
                       { guard: 'isNextStep', target: 'wanted', actions: 'openStep' },
@@ -307,10 +311,8 @@ export const sessionMachine = setup({
                     ],
                   },
                 },
-                wanted: {
-                  // The whole rest is waited again from here: a nack delay is a lower bound.
-                  after: { rest: { target: '#session.open.reading.fetching', actions: 'startRestedFetch' } },
-                },
+                // A read that came while the batch rests: it is fetched when the rest is over.
+                wanted: {},
               },
             },
           },

@@ -43,6 +43,8 @@ export interface StageLimits {
   /** Default: the protocol's window. */
   readonly bytesMax?: number
   readonly partsMax?: number
+  /** writeHash of the blocks, when the caller has it already: hashing costs as much as all other checks together. */
+  readonly hash?: Uint8Array
 }
 
 /**
@@ -66,7 +68,13 @@ export function stageWrite(blocks: readonly Block[], limits: StageLimits): Stage
   })
   if (bytes > bytesMax)
     throw new TrunklineError('BATCH_TOO_LARGE', { details: { field: 'bytes', max: String(bytesMax) } })
-  return { blocks: kept, partitions: kept.map(({ partition }) => partition), bytes, events, hash: writeHash(kept) }
+  return {
+    blocks: kept,
+    partitions: kept.map(({ partition }) => partition),
+    bytes,
+    events,
+    hash: limits.hash ?? writeHash(kept),
+  }
 }
 
 /** Whether a repeated write is the very same one. */

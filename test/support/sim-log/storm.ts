@@ -11,7 +11,7 @@ import type { AppendOutcome, AppendRecord, EventLog, LogWriter, TopicPartition }
 import { isErrorNamed } from '../../../src/protocol/errors.ts'
 import { makeIncarnation, parseTopicName } from '../../../src/protocol/ids.ts'
 import { SimCluster } from './sim-cluster.ts'
-import { stormy } from './sim-faults.ts'
+import { type SimFaults, stormy } from './sim-faults.ts'
 
 export interface StormOptions {
   readonly seed: string
@@ -21,6 +21,8 @@ export interface StormOptions {
   readonly takeoverMeanMs: number
   /** Short: writers give up in the middle of a doubt. Default 30 s. */
   readonly appendDeadlineMs?: number
+  /** Laid over `stormy`. */
+  readonly faults?: Partial<SimFaults>
 }
 
 export interface StormResult {
@@ -66,7 +68,11 @@ class Storm {
   constructor(options: StormOptions) {
     this.#options = options
     this.#random = new SeededRandom(options.seed)
-    this.#cluster = new SimCluster({ clock: this.#clock, random: this.#random.fork('cluster'), faults: stormy })
+    this.#cluster = new SimCluster({
+      clock: this.#clock,
+      random: this.#random.fork('cluster'),
+      faults: { ...stormy, ...options.faults },
+    })
   }
 
   async run(): Promise<StormResult> {

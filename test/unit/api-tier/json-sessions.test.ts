@@ -1,7 +1,7 @@
 // Proves the JSON form of the two-phase protocol: headers, bodies, errors, for readers and writers.
 import { beforeEach, describe, expect, it } from 'vitest'
-import { TrunklineError } from '../../../src/protocol/errors.ts'
 import { readBlock } from '../../../src/protocol/block.ts'
+import { TrunklineError } from '../../../src/protocol/errors.ts'
 import { decodeStruct } from '../../../src/protocol/thrift/codec.ts'
 import { methodSchemas } from '../../../src/protocol/thrift/schemas.ts'
 import { type Answer, type Ask, type HttpUnderTest, httpApp, type Json } from './http-support.ts'
@@ -51,13 +51,21 @@ async function allocated(body: object): Promise<Session> {
 
 describe('POST /v1/sessions', () => {
   it('answers 201 with the path, the token in header and body, and the first turn', async () => {
-    const answer = await at.ask('POST', '/v1/sessions', { payload: { topic: 'quakes', mode: 'read', from: 'earliest' } })
+    const answer = await at.ask('POST', '/v1/sessions', {
+      payload: { topic: 'quakes', mode: 'read', from: 'earliest' },
+    })
     expect(answer.status).toBe(201)
     expect(answer.headers['location']).toBe(`/v1/sessions/${String(answer.json['sessionId'])}`)
     expect(answer.headers['trunkline-session']).toBe(answer.json['session'])
     expect(answer.headers['cache-control']).toBe('no-store')
     expect([answer.headers['trunkline-next-seq'], answer.headers['trunkline-next-challenge']]).toEqual(['1', 'AQID'])
-    expect(answer.json).toMatchObject({ topic: 'quakes', mode: 'read', partitions: 4, expiresAtMs: '4000000000000', cursor: 'Bg' })
+    expect(answer.json).toMatchObject({
+      topic: 'quakes',
+      mode: 'read',
+      partitions: 4,
+      expiresAtMs: '4000000000000',
+      cursor: 'Bg',
+    })
   })
 
   it.each([
@@ -81,7 +89,12 @@ describe('POST /v1/sessions', () => {
     ['a start that is no time', { topic: 'quakes', mode: 'read', from: 'yesterday' }, 400, 'BAD_REQUEST'],
     ['two starts', { topic: 'quakes', mode: 'read', from: 'earliest', cursor: 'AQ' }, 400, 'BAD_REQUEST'],
     ['a reserved option', { topic: 'quakes', mode: 'read', group: 'g' }, 422, 'UNSUPPORTED'],
-    ['a foreign token to resume', { topic: 'quakes', mode: 'write', resume: { session: 'AQ', writeCursor: 'AQ', nextN: '1' } }, 400, 'BAD_SESSION_TOKEN'],
+    [
+      'a foreign token to resume',
+      { topic: 'quakes', mode: 'write', resume: { session: 'AQ', writeCursor: 'AQ', nextN: '1' } },
+      400,
+      'BAD_SESSION_TOKEN',
+    ],
   ])('refuses %s', async (_name, payload, status, name) => {
     const answer = await at.ask('POST', '/v1/sessions', { payload })
     expect([answer.status, answer.json['name']]).toEqual([status, name])
@@ -91,7 +104,9 @@ describe('POST /v1/sessions', () => {
 
 describe('a reading session', () => {
   it('reads, acks, gives back, extends and disposes', async () => {
-    const published = await at.ask('POST', '/v1/topics/quakes/events', { payload: { key: 'us', payload: { json: { mag: 1 } } } })
+    const published = await at.ask('POST', '/v1/topics/quakes/events', {
+      payload: { key: 'us', payload: { json: { mag: 1 } } },
+    })
     const session = await allocated({ topic: 'quakes', mode: 'read', from: 'earliest' })
     const batch = await session.call('read', { n: '1', maxEvents: 10 })
     expect(batch.status).toBe(200)
@@ -130,7 +145,12 @@ describe('a reading session', () => {
     ['no token', { 'trunkline-session': undefined }, 400, 'BAD_REQUEST'],
     ['a forged token', { 'trunkline-session': 'AAAA' }, 400, 'BAD_SESSION_TOKEN'],
     ['a token with other letters', { 'trunkline-session': '***' }, 400, 'BAD_REQUEST'],
-    ['the token of another session', { 'trunkline-session': Buffer.from(tokenOf()).toString('base64url') }, 400, 'BAD_SESSION_TOKEN'],
+    [
+      'the token of another session',
+      { 'trunkline-session': Buffer.from(tokenOf()).toString('base64url') },
+      400,
+      'BAD_SESSION_TOKEN',
+    ],
     ['no sequence', { 'trunkline-seq': undefined }, 400, 'BAD_REQUEST'],
     ['a sequence that is no number', { 'trunkline-seq': 'x' }, 400, 'BAD_REQUEST'],
     ['another slot', { 'trunkline-slot': '7' }, 400, 'BAD_REQUEST'],
@@ -201,7 +221,8 @@ describe('a writing session', () => {
     const before = at.node.log.splice(0)
     const second = await allocated({ topic: 'quakes', mode: 'write' })
     await second.call('write', { n: '1', commit: true, events: events.slice(0, 3) })
-    const strip = (blocks: typeof before): unknown => blocks.map(({ partition, data }) => [partition, Buffer.from(data).toString('hex')])
+    const strip = (blocks: typeof before): unknown =>
+      blocks.map(({ partition, data }) => [partition, Buffer.from(data).toString('hex')])
     expect(strip(at.node.log)).toEqual(strip(before))
     await second.call('write', { n: '2', commit: true, events: events.slice(0, 3) })
     expect(strip(at.node.log.slice(before.length))).not.toEqual(strip(before))
@@ -221,8 +242,18 @@ describe('a writing session', () => {
     ['an unknown partition', { n: '1', events: [{ partition: 9 }] }, 404, 'UNKNOWN_PARTITION'],
     ['two payloads in one', { n: '1', events: [{ payload: { text: 'a', json: 1 } }] }, 400, 'BAD_REQUEST'],
     ['a payload that is no form', { n: '1', events: [{ payload: 'a' }] }, 400, 'BAD_REQUEST'],
-    ['an event above the limit', { n: '1', events: [{ payload: { text: 'x'.repeat(920_000) } }] }, 413, 'EVENT_TOO_LARGE'],
-    ['too many headers', { n: '1', events: [{ headers: Object.fromEntries(Array.from({ length: 65 }, (_, i) => [`h${i}`, 'v'])) }] }, 413, 'HEADERS_TOO_LARGE'],
+    [
+      'an event above the limit',
+      { n: '1', events: [{ payload: { text: 'x'.repeat(920_000) } }] },
+      413,
+      'EVENT_TOO_LARGE',
+    ],
+    [
+      'too many headers',
+      { n: '1', events: [{ headers: Object.fromEntries(Array.from({ length: 65 }, (_, i) => [`h${i}`, 'v'])) }] },
+      413,
+      'HEADERS_TOO_LARGE',
+    ],
   ])('refuses %s before anything is sent', async (_name, body, status, name) => {
     const session = await allocated({ topic: 'quakes', mode: 'write' })
     const before = at.board.seen.length

@@ -5,7 +5,12 @@ import { SimulatedClock } from '../../../src/adapters/clock/simulated-clock.ts'
 import { nullApiMetrics } from '../../../src/api-tier/api-metrics.ts'
 import { ClientRegistry, hashClientSecret } from '../../../src/api-tier/auth/client-registry.ts'
 import { JwtVerifier } from '../../../src/api-tier/auth/jwt-verifier.ts'
-import { generateSigningJwk, parseSigningJwk, publicJwk, type SigningJwk } from '../../../src/api-tier/auth/signing-key.ts'
+import {
+  generateSigningJwk,
+  parseSigningJwk,
+  publicJwk,
+  type SigningJwk,
+} from '../../../src/api-tier/auth/signing-key.ts'
 import { TokenIssuer } from '../../../src/api-tier/auth/token-issuer.ts'
 import { buildHttpApp } from '../../../src/api-tier/http/app.ts'
 import { ThriftDispatcher } from '../../../src/api-tier/thrift/dispatcher.ts'
@@ -77,7 +82,13 @@ describe('POST /oauth/token', () => {
     ['no credentials', 'grant_type=client_credentials', {}, 401, 'invalid_client'],
     ['a wrong Basic', 'grant_type=client_credentials', { authorization: basic('app', 'no') }, 401, 'invalid_client'],
     ['another scheme', 'grant_type=client_credentials', { authorization: 'Digest x' }, 401, 'invalid_client'],
-    ['both ways at once', 'grant_type=client_credentials&client_secret=x', { authorization: basic('app', 'x') }, 400, 'invalid_request'],
+    [
+      'both ways at once',
+      'grant_type=client_credentials&client_secret=x',
+      { authorization: basic('app', 'x') },
+      400,
+      'invalid_request',
+    ],
     ['no grant type', 'client_id=app&client_secret=x', {}, 400, 'invalid_request'],
     ['another grant type', 'grant_type=password&client_id=app&client_secret=x', {}, 400, 'unsupported_grant_type'],
     ['a parameter twice', 'grant_type=a&grant_type=b', {}, 400, 'invalid_request'],

@@ -11,8 +11,8 @@ import {
   type MethodName,
   mode,
   type PartResult,
-  partState,
   type Proof,
+  partState,
   type RequestOf,
   type TopicDescription,
   type Turn,
@@ -79,7 +79,12 @@ export class ScriptedNode {
         const turn = this.#turn(sessionId, request.proof)
         const session = this.#session(sessionId)
         if (!session.isWriter) return replied('ack', { turn, n: request.n, cursor: Uint8Array.of(2) })
-        return replied('ack', { turn, n: request.n, parts: this.#publish(session.staged), writeCursor: Uint8Array.of(3) })
+        return replied('ack', {
+          turn,
+          n: request.n,
+          parts: this.#publish(session.staged),
+          writeCursor: Uint8Array.of(3),
+        })
       }
       case 'nack': {
         const request = requestIn('nack', body)
@@ -88,7 +93,10 @@ export class ScriptedNode {
       }
       case 'extend': {
         const turn = this.#turn(sessionId, requestIn('extend', body).proof)
-        return replied('extend', { turn, expiresAtMs: envelope.refreshed === true ? envelope.principal.expiresAtMs : 1 })
+        return replied('extend', {
+          turn,
+          expiresAtMs: envelope.refreshed === true ? envelope.principal.expiresAtMs : 1,
+        })
       }
       case 'write': {
         const request = requestIn('write', body)
@@ -113,14 +121,23 @@ export class ScriptedNode {
         const { request, reply } = topicAdminSchemas['topic-create']
         const { name, partitions = 8, format = 'sealed', retentionMs } = decodeStruct(request, body)
         if (this.topics.has(name)) throw new TrunklineError('TOPIC_EXISTS')
-        const topic = { name, topicId: idToBytes(topicId), partitions, format, retentionMs, createdAtMs: 1_700_000_000_000 }
+        const topic = {
+          name,
+          topicId: idToBytes(topicId),
+          partitions,
+          format,
+          retentionMs,
+          createdAtMs: 1_700_000_000_000,
+        }
         this.topics.set(name, topic)
         return { kind: 'answered', body: encodeAnswer({ body: encodeStruct(reply, { topic }) }) }
       }
       case 'topic-list': {
         const { request, reply } = topicAdminSchemas['topic-list']
         const { after = '', limit } = decodeStruct(request, body)
-        const behind = [...this.topics.values()].filter(({ name }) => name > after).sort((a, b) => (a.name < b.name ? -1 : 1))
+        const behind = [...this.topics.values()]
+          .filter(({ name }) => name > after)
+          .sort((a, b) => (a.name < b.name ? -1 : 1))
         const page = { topics: behind.slice(0, limit), more: behind.length > limit }
         return { kind: 'answered', body: encodeAnswer({ body: encodeStruct(reply, page) }) }
       }

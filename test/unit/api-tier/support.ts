@@ -1,18 +1,25 @@
 // Owns: what the API tier's tests share: a scripted switchboard, real tokens, a principal, raw frames.
-import { SeededRandom } from '../../../src/adapters/random/seeded-random.ts'
+
 import { systemClock } from '../../../src/adapters/clock/system-clock.ts'
+import { SeededRandom } from '../../../src/adapters/random/seeded-random.ts'
 import { type ApiMetrics, nullApiMetrics } from '../../../src/api-tier/api-metrics.ts'
 import type { BearerVerifier } from '../../../src/api-tier/auth/bearer.ts'
 import { GatewayCalls } from '../../../src/api-tier/gateway-calls.ts'
 import { GatewayKeys } from '../../../src/crypto/gateway-keys.ts'
-import { principalHash, sealSessionToken, type SessionTokenContent } from '../../../src/crypto/session-token.ts'
+import { principalHash, type SessionTokenContent, sealSessionToken } from '../../../src/crypto/session-token.ts'
 import { nullLogger } from '../../../src/observability/log.ts'
 import type { Clock } from '../../../src/ports/clock.ts'
 import type { AllocateOutcome, CallOptions, CallOutcome, Serving, Switchboard } from '../../../src/ports/switchboard.ts'
 import type { Envelope, Principal } from '../../../src/protocol/envelope.ts'
 import { decodeEnvelope, encodeAnswer, encodeErrorAnswer } from '../../../src/protocol/envelope-codec.ts'
 import { TrunklineError } from '../../../src/protocol/errors.ts'
-import { makeIncarnation, parseProducerId, parseSessionId, parseTopicId, parseTopicName } from '../../../src/protocol/ids.ts'
+import {
+  makeIncarnation,
+  parseProducerId,
+  parseSessionId,
+  parseTopicId,
+  parseTopicName,
+} from '../../../src/protocol/ids.ts'
 import { defaultLimits } from '../../../src/protocol/limits.ts'
 import { type MethodName, mode, type ReplyOf, type Turn } from '../../../src/protocol/messages.ts'
 import { encodeStruct } from '../../../src/protocol/thrift/codec.ts'

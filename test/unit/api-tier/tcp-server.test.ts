@@ -13,7 +13,17 @@ import type { CallOutcome } from '../../../src/ports/switchboard.ts'
 import { TrunklineError } from '../../../src/protocol/errors.ts'
 import { frameBytesMax } from '../../../src/protocol/limits.ts'
 import { decodeReply, encodeCall } from '../../../src/protocol/thrift/message.ts'
-import { gatewayCalls, random, refused, replied, type SeenCall, silentLogger, tokenOf, turn, writeToken } from './support.ts'
+import {
+  gatewayCalls,
+  random,
+  refused,
+  replied,
+  type SeenCall,
+  silentLogger,
+  tokenOf,
+  turn,
+  writeToken,
+} from './support.ts'
 
 const cleanups: (() => Promise<void> | void)[] = []
 afterEach(async () => {
@@ -95,7 +105,8 @@ class RawClient {
 
 const extendCall = (seqid: number): Uint8Array => encodeCall('extend', seqid, { session: tokenOf() })
 const extendReply = (): CallOutcome => replied('extend', { turn, expiresAtMs: 5 })
-const readCall = (seqid: number, n: number): Uint8Array => encodeCall('read', seqid, { session: tokenOf(), n, waitMs: 30_000 })
+const readCall = (seqid: number, n: number): Uint8Array =>
+  encodeCall('read', seqid, { session: tokenOf(), n, waitMs: 30_000 })
 
 describe('the Thrift TCP listener', () => {
   it('answers a framed call', async () => {
@@ -125,7 +136,11 @@ describe('the Thrift TCP listener', () => {
     const client = new RawClient(port)
     client.send(extendCall(5))
     const answer = decodeReply('extend', await client.frame())
-    expect('error' in answer && [answer.error.name, answer.error.expected, answer.error.turn]).toEqual(['SEQUENCE_MISMATCH', 4, turn])
+    expect('error' in answer && [answer.error.name, answer.error.expected, answer.error.turn]).toEqual([
+      'SEQUENCE_MISMATCH',
+      4,
+      turn,
+    ])
   })
 
   it('passes two calls of one step at once on to the node, which is the one to judge them', async () => {

@@ -73,8 +73,7 @@ const readings: SessionEvent[] = [
   ...[1, 2].flatMap((n) => [null, 1, 3].map((count): SessionEvent => ({ type: 'ACK', request, n, count }))),
   { type: 'NACK', request, n: 1, restMs: 5 },
   { type: 'NACK', request, n: 2, restMs: 0 },
-  { type: 'xstate.after.rest.session.open.reading.resting.quiet' } as unknown as SessionEvent,
-  { type: 'xstate.after.rest.session.open.reading.resting.wanted' } as unknown as SessionEvent,
+  { type: 'xstate.after.rest.session.open.reading.resting' } as unknown as SessionEvent,
 ]
 const writings: SessionEvent[] = [
   { type: 'WRITE', request, n: 2, bytes: 25, commit: true },

@@ -1,0 +1,30 @@
+// Owns: the input of the demo: a week of earthquakes of the USGS, from the npm package vega-datasets.
+import { readFileSync } from 'node:fs'
+import { createRequire } from 'node:module'
+import type { EventInput } from '../../sdk/typescript/src/index.ts'
+
+export interface Quake {
+  readonly id: string
+  /** The seismic network that reported it; the key. */
+  readonly network: string
+  readonly event: EventInput & { readonly payload: string }
+}
+
+interface Feature {
+  readonly id: string
+  readonly properties: { readonly net: string; readonly time: number }
+}
+
+/** One per feature, in the file's order. */
+export function readQuakes(): readonly Quake[] {
+  // The package exports no path to its data, but its manifest's folder is where it lies.
+  const manifest = createRequire(import.meta.url).resolve('vega-datasets/package.json')
+  const file: { features: Feature[] } = JSON.parse(readFileSync(new URL('data/earthquakes.json', `file://${manifest}`), 'utf8'))
+  return file.features.map((feature) => {
+    const { id, properties } = feature
+    const payload = JSON.stringify(feature)
+    const headers = { 'content-type': 'application/json' }
+    const event = { key: properties.net, id, type: 'quake', source: 'https://earthquake.usgs.gov', timestamp: properties.time, headers, payload }
+    return { id, network: properties.net, event }
+  })
+}
