@@ -1,6 +1,7 @@
 // Owns: the input of the demo: a week of earthquakes of the USGS, from the npm package vega-datasets.
 import { readFileSync } from 'node:fs'
 import { createRequire } from 'node:module'
+import { pathToFileURL } from 'node:url'
 import type { EventInput } from '../../sdk/typescript/src/index.ts'
 
 export interface Quake {
@@ -17,9 +18,9 @@ interface Feature {
 
 /** One per feature, in the file's order. */
 export function readQuakes(): readonly Quake[] {
-  // The package exports no path to its data, but its manifest's folder is where it lies.
-  const manifest = createRequire(import.meta.url).resolve('vega-datasets/package.json')
-  const file: { features: Feature[] } = JSON.parse(readFileSync(new URL('data/earthquakes.json', `file://${manifest}`), 'utf8'))
+  // The package exports no path to its data: they lie beside the folder of its code.
+  const code = pathToFileURL(createRequire(import.meta.url).resolve('vega-datasets'))
+  const file: { features: Feature[] } = JSON.parse(readFileSync(new URL('../data/earthquakes.json', code), 'utf8'))
   return file.features.map((feature) => {
     const { id, properties } = feature
     const payload = JSON.stringify(feature)

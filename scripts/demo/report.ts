@@ -6,7 +6,7 @@ export interface Figures {
   readonly publishMs: number
   readonly readMs: number
   readonly bytesOnDisk: number
-  readonly unansweredAtKill: number
+  readonly inFlight: number
   readonly first: Verdict
   /** Events that were read and acked before the cursor was saved. */
   readonly beforeCursor: number
@@ -34,12 +34,12 @@ export function describeFigures(figures: Figures): string {
 
 /** What should not be; empty when every number is right. */
 export function wrongFigures(figures: Figures): readonly string[] {
-  const { published, unansweredAtKill, first, second, beforeCursor, bytesOnDisk } = figures
+  const { published, inFlight, first, second, beforeCursor, bytesOnDisk } = figures
   const wrong: string[] = []
   const must = (holds: boolean, text: string): void => {
     if (!holds) wrong.push(text)
   }
-  must(unansweredAtKill > 0, 'no write was in flight when the gateway was killed')
+  must(inFlight > 0, 'no write was in flight when the gateway was killed')
   must(beforeCursor > 0 && beforeCursor < published, 'the cursor was not saved in the middle')
   must(bytesOnDisk > 0, 'nothing is on the disk')
   for (const [reader, verdict, expected] of [

@@ -6,7 +6,7 @@
 //   dev-client.json   the one client that `dev` makes (0600)
 // Leaves out: the formats (crypto, adapters/keyring), operators' own clients (configuration).
 import { existsSync } from 'node:fs'
-import { mkdir, readFile, writeFile } from 'node:fs/promises'
+import { mkdir, readFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { openEmbeddedLog } from '../adapters/embedded/open.ts'
 import { loadOrCreate, loadOrCreateGatewayKeys } from '../adapters/keyring/key-files.ts'
@@ -91,7 +91,8 @@ async function openKeyringOf({ dir, keyringFile, clock, random }: DataFolderOpti
   // A keyring that is missing though there is data must not be made anew: nothing would open any more.
   const create = !hasData && keyringFile === undefined
   const keys = await openKeyring(keyringFile ?? join(dir, 'keyring.json'), { create, expectedRingId, clock, random })
-  if (!hasData) await writeFile(ringIdPath, `${keys.ringId}\n`, { mode: 0o600, flag: 'wx' })
+  // Whole and on the disk before anything is acked: an empty one after a power cut would fit no keyring.
+  if (!hasData) await loadOrCreate(ringIdPath, { create: true, clock, random }, (text) => text, () => `${keys.ringId}\n`)
   return keys
 }
 

@@ -36,6 +36,7 @@ export class Conversation {
   readonly #turns: [SlotTurns, SlotTurns]
   readonly #exchanges: readonly [Exchange[], Exchange[]] = [[], []]
   #open = 0
+  #isOver = false
 
   constructor(options: { random: Random; leaseMs: number; window: number }) {
     this.#random = options.random
@@ -99,9 +100,20 @@ export class Conversation {
     }
   }
 
-  /** The session is over: batches it answered are let go; what dispose answered is still repeated. */
+  /** Whether a request that was begun still waits for its answer. */
+  owes({ slot: at, seq }: RequestRef): boolean {
+    return this.#exchanges[at === slot.control ? slot.control : slot.data].some(
+      (exchange) => exchange.seq === seq && !exchange.done,
+    )
+  }
+
+  /** The session is over: batches it answered are let go; every other answer is small and is still repeated. */
   forgetBatches(): void {
-    this.#exchanges[slot.data].length = 0
+    this.#isOver = true
+    for (const exchanges of this.#exchanges) {
+      const kept = exchanges.filter(({ fingerprint }) => !isRead(fingerprint))
+      exchanges.splice(0, exchanges.length, ...kept)
+    }
   }
 
   #run(at: 0 | 1, seq: number, fingerprint: string): Begun {
@@ -117,6 +129,7 @@ export class Conversation {
   #repeat(at: 0 | 1, seq: number, fingerprint: string): Begun {
     const exchange = this.#exchanges[at].find((other) => other.seq === seq)
     if (exchange?.fingerprint === fingerprint) return { kind: 'repeat', answered: exchange.answered }
+    if (exchange === undefined && this.#isOver) throw new TrunklineError('SESSION_GONE', { turn: this.#turn(at) })
     const changed = exchange !== undefined && isWrite(fingerprint) && isWrite(exchange.fingerprint)
     throw new TrunklineError(changed ? 'WRITE_CHANGED' : 'SEQUENCE_MISMATCH', {
       expected: this.#turns[at].next,
@@ -131,6 +144,7 @@ export class Conversation {
   }
 }
 
+const isRead = (fingerprint: string): boolean => fingerprint.startsWith('read ')
 const isWrite = (fingerprint: string): boolean => fingerprint.startsWith('write ')
 
 export interface Deferred<T> {

@@ -76,8 +76,11 @@ export class ReadSession extends Session {
         n: wholeNumber(n, 'n', 1, 0),
         ackOf: ackOf === undefined ? null : wholeNumber(ackOf, 'ackOf', 0, 0),
       }
+      const waiting = this.#asked
       this.#asked = asked
       this.send(event)
+      // Refused, or answered from the kept batch: a read that waits for the end of a rest is still the one to fetch for.
+      if (!this.conversation.owes(ref)) this.#asked = waiting
     })
   }
 
@@ -113,6 +116,8 @@ export class ReadSession extends Session {
       })
       .then(
         (found) => {
+          // Aborted: nobody waits for it any more, and nothing is kept for a session that ends.
+          if (this.isClosing) return
           if (found.kind === 'blocked')
             return this.#fail(asked.request, found.error, found.next, `${found.partition}:${found.offset}`)
           this.#batch = { ...found, cursor: this.#seal(found.next) }
@@ -127,7 +132,12 @@ export class ReadSession extends Session {
   }
 
   deliver(request: RequestRef, n: number): void {
-    const batch = this.#keptBatch()
+    const batch = this.#batch
+    if (batch === undefined) {
+      // Acked, and then the fetch of the next step failed: what it held is let go.
+      this.answer(request, { error: new TrunklineError('SEQUENCE_MISMATCH', { expected: n + 1, details: { of: 'n' } }) })
+      return
+    }
     this.answer(request, {
       reply: { n, count: batch.count, cursor: batch.cursor, blocks: batch.blocks, atEnd: batch.atEnd },
     })
@@ -163,6 +173,11 @@ export class ReadSession extends Session {
 
   protected override finalPosition(): object {
     return { cursor: this.#seal(this.#position) }
+  }
+
+  protected override forget(): void {
+    this.#batch = undefined
+    this.#asked = undefined
   }
 
   /** The sealed position at the start, for the allocate reply. */

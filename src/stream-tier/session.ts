@@ -38,7 +38,9 @@ export abstract class Session {
   #principal: Principal
   #seenAtMs: number
   #actor: SessionActor | undefined
-  #disposeRequest: RequestRef | undefined
+  /** Asked while the session was not over: answered by its last act. */
+  readonly #disposals: RequestRef[] = []
+  #isOver = false
 
   constructor(base: SessionBase) {
     this.id = base.sessionId
@@ -85,16 +87,17 @@ export abstract class Session {
     return this.conversation.open === 0 && nowMs - this.#seenAtMs > this.#leaseMs
   }
 
-  /** Judges turn and lease; `run` gives the request to the machine. */
+  /** Judges turn and lease; `run` gives the request to the machine, `whenOver` answers when there is none any more. */
   protected converse(
     proof: Proof | undefined,
     fingerprint: string,
     run: (request: RequestRef) => void,
+    whenOver = (request: RequestRef): void => this.answer(request, { error: new TrunklineError('SESSION_GONE') }),
   ): Promise<Answered> {
     this.#seenAtMs = this.clock.monotonicMs()
     if (this.clock.nowMs() >= this.#principal.expiresAtMs) throw new TrunklineError('TOKEN_EXPIRED')
     const begun = this.conversation.begin(proof, fingerprint)
-    if (begun.kind === 'run') this.#run(begun.request, run)
+    if (begun.kind === 'run') this.#run(begun.request, this.#isOver ? whenOver : run)
     return begun.answered.finally(() => {
       this.#seenAtMs = this.clock.monotonicMs()
     })
@@ -105,11 +108,18 @@ export abstract class Session {
     return this.converse(request.proof, 'extend', (ref) => this.send({ type: 'EXTEND', request: ref }))
   }
 
+  /** Idempotent, also under a new seq: every dispose of a session answers where it ended. */
   dispose(request: DisposeRequest): Promise<Answered> {
-    return this.converse(request.proof, 'dispose', (ref) => {
-      this.#disposeRequest = ref
-      this.send({ type: 'DISPOSE', request: ref })
-    })
+    return this.converse(
+      request.proof,
+      'dispose',
+      (ref) => {
+        const isFirst = !this.isClosing
+        this.#disposals.push(ref)
+        if (isFirst) this.send({ type: 'DISPOSE', request: ref })
+      },
+      (ref) => this.answer(ref, { reply: this.finalPosition() }),
+    )
   }
 
   answer(request: RequestRef, outcome: Outcome): void {
@@ -125,24 +135,29 @@ export abstract class Session {
 
   /** The machine's last act. */
   settle(reason: CloseReason): void {
-    if (this.#disposeRequest !== undefined) this.answer(this.#disposeRequest, { reply: this.finalPosition() })
-    this.conversation.answerAll(new TrunklineError('SESSION_GONE'))
-    this.conversation.forgetBatches()
-    this.#onClosed(this, reason)
-    this.#ended.resolve()
+    for (const request of this.#disposals) this.answer(request, { reply: this.finalPosition() })
+    this.#end(reason, new TrunklineError('SESSION_GONE'))
   }
 
   /** What dispose answers besides the turn. */
   protected abstract finalPosition(): object
   abstract answerExtend(request: RequestRef): void
   abstract windDown(): void
+  /** Lets go of what only an open session needs: a closed one is remembered for a lease, and there are many. */
+  protected abstract forget(): void
 
   #fail(thrown: unknown): void {
     this.#onDefect(this, thrown)
     this.windDown()
-    this.conversation.answerAll(new TrunklineError('INTERNAL', { cause: thrown }))
+    this.#end('failed', new TrunklineError('INTERNAL', { cause: thrown }))
+  }
+
+  #end(reason: CloseReason, owed: TrunklineError): void {
+    this.#isOver = true
+    this.conversation.answerAll(owed)
     this.conversation.forgetBatches()
-    this.#onClosed(this, 'failed')
+    this.forget()
+    this.#onClosed(this, reason)
     this.#ended.resolve()
   }
 

@@ -123,6 +123,11 @@ export class StreamNode {
         log,
         readerOf: (topic) => new TopicReader({ log, blocks, lanes: catchUpLanes, clock, topic, metrics }),
         defaults: this.#options.topics,
+        // Its clients take their writes to another session, where they hear TOPIC_CHANGED.
+        onGone: (topicId) => {
+          for (const session of [...this.#sessions.all()])
+            if (session instanceof WriteSession && session.topicId === topicId) session.send({ type: 'RELEASE' })
+        },
       })
       this.#topics = topics
       const takeOvers = new TakeOvers({

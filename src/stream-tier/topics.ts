@@ -1,9 +1,10 @@
 // Owns: the topics a node has open: settings, one TopicReader each; and topic administration on behalf of the API tier.
-// T1 A topic that was deleted and made again has another id: its old reader ends, positions in it answer TOPIC_CHANGED.
+// T1 A topic that was deleted and made again has another id: its old reader ends, positions in it answer TOPIC_CHANGED,
+//    and nothing that was sealed for the old one is appended any more (`onGone`): nobody could open it in the new one.
 // Leaves out: reading itself (read/), names and limits (protocol).
 import { type EventLog, type TopicInfo, type TopicSpec, topicFormat } from '../ports/event-log.ts'
 import { isErrorNamed, TrunklineError } from '../protocol/errors.ts'
-import type { TopicName } from '../protocol/ids.ts'
+import type { TopicId, TopicName } from '../protocol/ids.ts'
 import { topicPartitionsMax } from '../protocol/limits.ts'
 import type { TopicReader } from './read/topic-reader.ts'
 
@@ -23,6 +24,8 @@ export interface TopicsOptions {
   readonly log: EventLog
   readonly readerOf: (topic: TopicInfo) => TopicReader
   readonly defaults: TopicDefaults
+  /** This topic is not there any more: whoever writes to it must stop before a new one of its name can be written to. */
+  readonly onGone: (topicId: TopicId) => void
 }
 
 export class Topics {
@@ -41,10 +44,7 @@ export class Topics {
   async open(name: TopicName): Promise<OpenTopic> {
     const info = await this.#options.log.topic(name)
     const known = this.#open.get(name)
-    if (known !== undefined && known.info.topicId !== info?.topicId) {
-      known.reader.close() // T1
-      this.#open.delete(name)
-    }
+    if (known !== undefined && known.info.topicId !== info?.topicId) this.#gone(known)
     if (info === undefined) throw new TrunklineError('UNKNOWN_TOPIC', { details: { topic: name } })
     const open = this.#open.get(name) ?? { info, reader: this.#options.readerOf(info) }
     this.#open.set(name, open)
@@ -85,8 +85,8 @@ export class Topics {
 
   async delete(name: TopicName): Promise<void> {
     await this.#options.log.deleteTopic(name)
-    this.#open.get(name)?.reader.close()
-    this.#open.delete(name)
+    const known = this.#open.get(name)
+    if (known !== undefined) this.#gone(known)
   }
 
   list(): Promise<readonly TopicInfo[]> {
@@ -96,5 +96,12 @@ export class Topics {
   close(): void {
     for (const { reader } of this.#open.values()) reader.close()
     this.#open.clear()
+  }
+
+  /** T1. */
+  #gone({ info, reader }: OpenTopic): void {
+    reader.close('TOPIC_CHANGED')
+    this.#open.delete(info.name)
+    this.#options.onGone(info.topicId)
   }
 }

@@ -11,7 +11,7 @@ import type { RequestRef } from '../fsm/server/session.types.ts'
 import type { AppendRecord, TopicInfo } from '../ports/event-log.ts'
 import type { WriteCursorContent } from '../protocol/cursor-content.ts'
 import { TrunklineError } from '../protocol/errors.ts'
-import type { ProducerId } from '../protocol/ids.ts'
+import type { ProducerId, TopicId } from '../protocol/ids.ts'
 import { type AckRequest, type PartResult, partState, type WriteRequest } from '../protocol/messages.ts'
 import { equalBytes } from '../protocol/turns.ts'
 import { writeHash } from '../protocol/write-hash.ts'
@@ -72,6 +72,7 @@ export interface WriteSessionOptions {
 
 export class WriteSession extends Session {
   readonly producerId: ProducerId
+  readonly topicId: TopicId
   readonly #options: WriteSessionOptions
   #writeCursor: WriteCursor
   readonly #writes = new Map<number, Write>()
@@ -89,6 +90,7 @@ export class WriteSession extends Session {
     super(base)
     this.#options = options
     this.producerId = options.producerId
+    this.topicId = options.topic.topicId
     this.#writeCursor = new WriteCursor(options.topic.topicId, options.from)
   }
 
@@ -212,6 +214,11 @@ export class WriteSession extends Session {
 
   protected override finalPosition(): object {
     return { writeCursor: this.cursor() }
+  }
+
+  protected override forget(): void {
+    this.#writes.clear()
+    this.#landedBefore = new Map()
   }
 
   /** The write cursor for the allocate reply. */

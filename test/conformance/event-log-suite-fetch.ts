@@ -32,7 +32,7 @@ export function describeFetches(bench: () => Bench): void {
       for (let turns = 0; offset < 12; turns++) {
         const [fetched] = await harness.run(harness.log.fetch([{ ...at(0), offset }], { ...catchup, bytesMax: 3_500 }))
         expect(fetched?.records.length).toBeGreaterThan(0)
-        expect(fetched?.records.length).toBeLessThanOrEqual(4)
+        expect(fetched?.records.length).toBeLessThanOrEqual(3)
         seen.push(...(fetched?.records ?? []).map(textOf))
         offset = fetched?.nextOffset ?? Number.NaN
         expect(turns).toBeLessThan(13)

@@ -21,6 +21,8 @@ export interface WalkOptions<M extends AnyStateMachine> {
   /** Called after each step that an actor took. */
   readonly check?: (before: SnapshotFrom<M>, event: EventFromLogic<M>, after: SnapshotFrom<M>) => void
   readonly statesMax?: number
+  /** What tells two states apart; default: the whole snapshot as JSON. */
+  readonly key?: (snapshot: SnapshotFrom<M>) => string
 }
 
 export interface Walk {
@@ -46,6 +48,9 @@ export function walkMachine<M extends AnyStateMachine>(machine: M, options: Walk
         return typeof options.events === 'function' ? [...options.events(at)] : [...options.events]
       },
       limit: options.statesMax ?? 200_000,
+      ...(options.key === undefined
+        ? {}
+        : { serializeState: (state: unknown) => options.key?.(state as SnapshotFrom<M>) ?? '' }),
     } as Parameters<typeof getAdjacencyMap>[1],
   )
   const taken = new Set<unknown>()
@@ -97,6 +102,8 @@ interface NodeLike {
   readonly id: string
   readonly states: Readonly<Record<string, NodeLike>>
   readonly transitions: ReadonlyMap<string, readonly TransitionLike[]>
+  /** Transitions without an event. */
+  readonly always?: readonly TransitionLike[] | undefined
 }
 
 function allNodes(node: NodeLike): NodeLike[] {
@@ -104,7 +111,7 @@ function allNodes(node: NodeLike): NodeLike[] {
 }
 
 function transitionsOf(node: NodeLike): TransitionLike[] {
-  return [...node.transitions.values()].flat()
+  return [...node.transitions.values(), ...(node.always ?? [])].flat()
 }
 
 function nameOf(transition: TransitionLike): string {

@@ -44,7 +44,8 @@ export class Bearer {
       const fetched = await this.#fetch()
       const lifeMs = fetched.expiresAtMs === undefined ? Number.POSITIVE_INFINITY : fetched.expiresAtMs - nowMs
       this.#current = fetched
-      this.#renewAtMs = lifeMs === Number.POSITIVE_INFINITY ? lifeMs : nowMs + lifeMs - Math.min(renewMsMax, lifeMs * renewShare)
+      this.#renewAtMs =
+        lifeMs === Number.POSITIVE_INFINITY ? lifeMs : nowMs + lifeMs - Math.min(renewMsMax, lifeMs * renewShare)
       return fetched.token
     } catch (thrown) {
       // A token that still lives is better than none; the next call tries again.

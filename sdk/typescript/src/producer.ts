@@ -6,12 +6,16 @@
 // Calls that wait while the window is full are joined into one write: they share its fate. A publish too large for one
 // write is split in order; it is not atomic.
 // Leaves out: sessions, retries, take-over (src/fsm/client).
-import type { ClientSessionOutput, RetryPolicy, WriteOutcomeFacts } from '../../../src/fsm/client/client-session.types.ts'
+import type {
+  ClientSessionOutput,
+  RetryPolicy,
+  WriteOutcomeFacts,
+} from '../../../src/fsm/client/client-session.types.ts'
 import { hasRoom } from '../../../src/fsm/client/write-window.ts'
 import { TrunklineError } from '../../../src/protocol/errors.ts'
 import { packedEventSize } from '../../../src/protocol/event-packing.ts'
 import { blockBytesMax, writePartsMax } from '../../../src/protocol/limits.ts'
-import { type Block, encoding, type Event, type PartResult } from '../../../src/protocol/messages.ts'
+import { type Block, type Event, encoding, type PartResult } from '../../../src/protocol/messages.ts'
 import { type EventPlace, packWriteWithPlaces, partitionForKey } from '../../../src/protocol/partitioning.ts'
 import { type EventInput, eventOf, type Position, positionAt } from './events.ts'
 import { type Environment, type OpenedInfo, SessionDriver } from './session-driver.ts'
@@ -81,7 +85,12 @@ export class Producer {
   #disposed: (() => void) | undefined
 
   /** Use `client.producer(topic, options)`. */
-  constructor(topic: string, environment: Environment, settings: ProducerSettings, onClosed: () => void = () => undefined) {
+  constructor(
+    topic: string,
+    environment: Environment,
+    settings: ProducerSettings,
+    onClosed: () => void = () => undefined,
+  ) {
     this.topic = topic
     this.#environment = environment
     this.#settings = settings
@@ -108,8 +117,18 @@ export class Producer {
       throw new TrunklineError('WINDOW_FULL', { details: { bufferBytesMax: String(this.#settings.bufferBytesMax) } })
     }
     return new Promise<Position[]>((resolve, reject) => {
-      const positions = new Array<Position | undefined>(events.length)
-      this.#queue.push({ events, sizes, bytes, positions, taken: 0, left: events.length, settled: false, resolve, reject })
+      const positions = Array.from(events, (): Position | undefined => undefined)
+      this.#queue.push({
+        events,
+        sizes,
+        bytes,
+        positions,
+        taken: 0,
+        left: events.length,
+        settled: false,
+        resolve,
+        reject,
+      })
       this.#bufferedBytes += bytes
       this.#unanswered += 1
       this.#schedulePump()
@@ -159,7 +178,10 @@ export class Producer {
     if (this.#queue.length === 0) return
     const driver = this.#session()
     const opened = this.#opened
-    if (opened === undefined) return driver.send({ type: 'OPEN' })
+    if (opened === undefined) {
+      driver.send({ type: 'OPEN' })
+      return
+    }
     while (this.#queue.length > 0 && this.#mayTake(driver, opened)) {
       const members = this.#takeMembers(opened.partitions)
       if (members.length > 0) this.#startWrite(driver, opened, members)
@@ -211,7 +233,8 @@ export class Producer {
     try {
       packed = packWriteWithPlaces(members.map(eventAt), options)
     } catch (thrown) {
-      return this.#failMembers(members, TrunklineError.from(thrown))
+      this.#failMembers(members, TrunklineError.from(thrown))
+      return
     }
     const id = this.#nextWriteId++
     const { blocks, places } = packed
@@ -223,12 +246,16 @@ export class Producer {
   /** One joined call with an event that cannot be packed must not take the others with it. */
   #failMembers(members: readonly PlacedEvent[], error: TrunklineError): void {
     const calls = [...new Set(members.map(({ call }) => call))]
-    if (calls.length === 1) return this.#failCall(calls[0], error)
+    if (calls.length === 1) {
+      this.#failCall(calls[0], error)
+      return
+    }
     const { details } = error
     const culprit = members[Number(details['event'] ?? Number.NaN)]?.call
     const partition = details['partition']
     const guilty = (call: Call): boolean =>
-      call === culprit || (partition !== undefined && call.events.some((event) => String(event.partition) === partition))
+      call === culprit ||
+      (partition !== undefined && call.events.some((event) => String(event.partition) === partition))
     const failed = calls.filter(guilty)
     for (const call of failed.length > 0 ? failed : calls) this.#failCall(call, error)
     const spared = calls.filter((call) => !call.settled)
@@ -294,7 +321,8 @@ export class Producer {
       }
       call.positions[at] = positionAt(block.partition, offset, place.index)
       call.left -= 1
-      if (call.left === 0) this.#answer(call, () => call.resolve(call.positions.filter((position) => position !== undefined)))
+      if (call.left === 0)
+        this.#answer(call, () => call.resolve(call.positions.filter((position) => position !== undefined)))
     }
   }
 

@@ -8,7 +8,7 @@
 // Leaves out: sessions, retries (src/fsm/client), storing cursors.
 import type { ClientSessionOutput, ReadOpKind, RetryPolicy } from '../../../src/fsm/client/client-session.types.ts'
 import { readBlock } from '../../../src/protocol/block.ts'
-import { TrunklineError, type ErrorName } from '../../../src/protocol/errors.ts'
+import { type ErrorName, TrunklineError } from '../../../src/protocol/errors.ts'
 import type { ReadReply, StartAt } from '../../../src/protocol/messages.ts'
 import { comparePositions, type PartitionPosition } from '../../../src/protocol/position.ts'
 import { type Position, ReceivedEvent } from './events.ts'
@@ -110,7 +110,12 @@ export class Reader implements AsyncIterable<Batch> {
   #disposed: (() => void) | undefined
 
   /** Use `client.reader(topic, options)`. */
-  constructor(topic: string, environment: Environment, settings: ReaderSettings, onClosed: () => void = () => undefined) {
+  constructor(
+    topic: string,
+    environment: Environment,
+    settings: ReaderSettings,
+    onClosed: () => void = () => undefined,
+  ) {
     this.topic = topic
     this.#environment = environment
     this.#settings = settings
@@ -190,7 +195,8 @@ export class Reader implements AsyncIterable<Batch> {
   async #read(): Promise<ReadReply | undefined> {
     try {
       const answer = await this.#ask({ type: 'READ' })
-      if (answer.kind === 'lost' || !('blocks' in answer.reply || 'count' in answer.reply)) throw new Error('a read is answered by a batch')
+      if (answer.kind === 'lost' || !('blocks' in answer.reply || 'count' in answer.reply))
+        throw new Error('a read is answered by a batch')
       return answer.reply
     } catch (thrown) {
       const error = TrunklineError.from(thrown)
@@ -235,7 +241,9 @@ export class Reader implements AsyncIterable<Batch> {
     ack: (batch, count) => {
       const handed = this.#handedOf(batch)
       if (count !== undefined && (!Number.isInteger(count) || count < 1 || count > batch.events.length)) {
-        return Promise.reject(new TrunklineError('ACK_RANGE', { details: { count: String(count), max: String(batch.events.length) } }))
+        return Promise.reject(
+          new TrunklineError('ACK_RANGE', { details: { count: String(count), max: String(batch.events.length) } }),
+        )
       }
       if (count === undefined || count === batch.events.length) {
         this.#ackWhole(batch, handed)
@@ -284,7 +292,8 @@ export class Reader implements AsyncIterable<Batch> {
   #remember(batch: Batch, handed: Handed, count: number): void {
     for (let i = handed.acked; i < count; i += 1) {
       const position = batch.events[i]?.position
-      if (position !== undefined) this.#ackedTo.set(position.partition, { offset: position.offset, index: position.index })
+      if (position !== undefined)
+        this.#ackedTo.set(position.partition, { offset: position.offset, index: position.index })
     }
     handed.acked = Math.max(handed.acked, count)
   }
@@ -308,7 +317,9 @@ export class Reader implements AsyncIterable<Batch> {
     return result
   }
 
-  #ask(event: { type: 'READ' } | { type: 'ACK'; count: number } | { type: 'NACK'; delayMs: number }): Promise<OpAnswer> {
+  #ask(
+    event: { type: 'READ' } | { type: 'ACK'; count: number } | { type: 'NACK'; delayMs: number },
+  ): Promise<OpAnswer> {
     return new Promise<OpAnswer>((resolve, reject) => {
       this.#waiting = { resolve, reject }
       this.#session().send(event)
@@ -340,7 +351,9 @@ export class Reader implements AsyncIterable<Batch> {
     return driver
   }
 
-  #answered(tell: (waiting: { resolve: (answer: OpAnswer) => void; reject: (error: TrunklineError) => void }) => void): void {
+  #answered(
+    tell: (waiting: { resolve: (answer: OpAnswer) => void; reject: (error: TrunklineError) => void }) => void,
+  ): void {
     const waiting = this.#waiting
     this.#waiting = undefined
     if (waiting !== undefined) tell(waiting)

@@ -3,6 +3,7 @@
 // D2 What is kept of a reply is copied out of its frame, so that a token never pins a batch.
 // Leaves out: what is decided (src/fsm/client), events and batches (producer.ts, reader.ts).
 import { createActor } from 'xstate'
+import type { Clock, Random } from '../../../src/fsm/client/client-ports.ts'
 import { clientSessionMachine } from '../../../src/fsm/client/client-session.machine.ts'
 import type {
   AnswerFacts,
@@ -14,7 +15,6 @@ import type {
   ReadOpKind,
   WriteOutcomeFacts,
 } from '../../../src/fsm/client/client-session.types.ts'
-import type { Clock, Random } from '../../../src/fsm/client/client-ports.ts'
 import { TrunklineError } from '../../../src/protocol/errors.ts'
 import {
   type AllocateReply,
@@ -156,16 +156,21 @@ export class SessionDriver {
         void this.#send(command)
         return
       case 'opened':
-        return handlers.opened(command)
+        handlers.opened(command)
+        return
       case 'settled':
-        return handlers.settled(command.id, command.outcome)
+        handlers.settled(command.id, command.outcome)
+        return
       case 'done':
         if (this.#reply === undefined) throw new Error('an operation is done by a reply')
-        return handlers.done(command.op, this.#reply)
+        handlers.done(command.op, this.#reply)
+        return
       case 'failed':
-        return handlers.failed(command.op, command.error)
+        handlers.failed(command.op, command.error)
+        return
       case 'lost':
-        return handlers.lost(command.op)
+        handlers.lost(command.op)
+        return
     }
   }
 
@@ -192,9 +197,14 @@ export class SessionDriver {
     const first = await bearer.get()
     this.#sessionBearer = first
     try {
-      return await transport.call('allocate', { ...request, proof: { bearer: first } }, { timeoutMs: timeoutMs.allocate })
+      return await transport.call(
+        'allocate',
+        { ...request, proof: { bearer: first } },
+        { timeoutMs: timeoutMs.allocate },
+      )
     } catch (thrown) {
-      if (!(thrown instanceof TrunklineError) || (thrown.name !== 'TOKEN_EXPIRED' && thrown.name !== 'UNAUTHENTICATED')) throw thrown
+      if (!(thrown instanceof TrunklineError) || (thrown.name !== 'TOKEN_EXPIRED' && thrown.name !== 'UNAUTHENTICATED'))
+        throw thrown
       bearer.invalidate(first)
       const second = await bearer.get()
       if (second === first) throw thrown
@@ -231,19 +241,31 @@ export class SessionDriver {
     switch (request.kind) {
       case 'write': {
         const blocks = this.#options.blocksOf?.(request.id) ?? []
-        return transport.call('write', { proof, session, n: request.n, blocks, commit: true }, { timeoutMs: timeoutMs.write })
+        return transport.call(
+          'write',
+          { proof, session, n: request.n, blocks, commit: true },
+          { timeoutMs: timeoutMs.write },
+        )
       }
       case 'read': {
         const read = this.#options.read ?? { waitMs: 0 }
         const ackOf = request.ackOf === null ? {} : { ackOf: request.ackOf }
-        return transport.call('read', { proof, session, n: request.n, ...ackOf, ...read }, { timeoutMs: read.waitMs + timeoutMs.readGrace })
+        return transport.call(
+          'read',
+          { proof, session, n: request.n, ...ackOf, ...read },
+          { timeoutMs: read.waitMs + timeoutMs.readGrace },
+        )
       }
       case 'ack': {
         const count = request.count === null ? {} : { count: request.count }
         return transport.call('ack', { proof, session, n: request.n, ...count }, { timeoutMs: timeoutMs.control })
       }
       case 'nack':
-        return transport.call('nack', { proof, session, n: request.n, delayMs: request.delayMs }, { timeoutMs: timeoutMs.control })
+        return transport.call(
+          'nack',
+          { proof, session, n: request.n, delayMs: request.delayMs },
+          { timeoutMs: timeoutMs.control },
+        )
       case 'extend': {
         const bearer = await this.#newBearer()
         return transport.call('extend', { proof: { ...proof, ...bearer }, session }, { timeoutMs: timeoutMs.control })

@@ -5,7 +5,7 @@ import { TrunklineError } from '../../../src/protocol/errors.ts'
 import { partState } from '../../../src/protocol/messages.ts'
 import type { Position } from '../src/events.ts'
 import type { Producer } from '../src/producer.ts'
-import { type Fault, FakeGateway } from './support/fake-gateway.ts'
+import { FakeGateway, type Fault } from './support/fake-gateway.ts'
 
 const decoder = new TextDecoder()
 
@@ -20,8 +20,16 @@ function textAt(gateway: FakeGateway, position: Position | undefined): string | 
 }
 
 /** Publishes "0".."count-1", one call each, all with one key, so that they share a partition and an order. */
-function publishEach(producer: Producer, count: number, payload: (i: number) => string = String): Promise<Position[][]> {
-  return Promise.all(Array.from({ length: count }, (_, i) => Promise.resolve().then(() => producer.publish({ key: 'k', payload: payload(i) }))))
+function publishEach(
+  producer: Producer,
+  count: number,
+  payload: (i: number) => string = String,
+): Promise<Position[][]> {
+  return Promise.all(
+    Array.from({ length: count }, (_, i) =>
+      Promise.resolve().then(() => producer.publish({ key: 'k', payload: payload(i) })),
+    ),
+  )
 }
 
 /** Publishes one after another without waiting, each as a write of its own. */
@@ -88,7 +96,9 @@ describe('publishing', () => {
   test('Given more than one frame holds, when it is published in one call, then it is split in order and answered once', async () => {
     const gateway = new FakeGateway()
     const producer = gateway.client().producer('t', { encoding: 'none' })
-    const published = producer.publish(Array.from({ length: 40 }, (_, i) => ({ key: 'k', payload: String(i).padEnd(100_000) })))
+    const published = producer.publish(
+      Array.from({ length: 40 }, (_, i) => ({ key: 'k', payload: String(i).padEnd(100_000) })),
+    )
     await gateway.clock.advance(200)
     const positions = await published
     expect(positions.map((position) => textAt(gateway, position)?.trim())).toEqual(numbers(40))
@@ -176,30 +186,33 @@ describe('what is lost on the way', () => {
     }
   }
 
-  test.each([1, 2, 3, 4, 5, 6, 7, 8, 9, 10])('Given crashes and losses by seed %i, when two hundred are published, then each lands once, in order', async (seed) => {
-    const gateway = new FakeGateway()
-    const producer = await openProducer(gateway)
-    const dice = new SeededRandom(seed)
-    gateway.fault = () => {
-      const roll = dice.fraction()
-      if (roll < 0.02) gateway.crash()
-      if (roll < 0.06) return { kind: 'lose-request' }
-      if (roll < 0.1) return { kind: 'lose-reply' }
-      if (roll < 0.16) return { kind: 'break-reply' }
-      if (roll < 0.2) return { kind: 'delay-reply', delayMs: Math.floor(dice.fraction() * 60_000) }
-      if (roll < 0.24) return { kind: 'delay-request', delayMs: Math.floor(dice.fraction() * 60_000) }
-      return roll < 0.28 ? { kind: 'duplicate' } : { kind: 'pass' }
-    }
-    const published: Promise<Position[]>[] = []
-    for (let i = 0; i < 200; i += 1) {
-      published.push(producer.publish({ key: 'k', payload: String(i) }))
-      await gateway.clock.advance(Math.floor(dice.fraction() * 500))
-    }
-    await gateway.clock.advance(3_600_000)
-    await Promise.all(published)
-    expect(textsOf(gateway)).toEqual(['first', ...numbers(200)])
-    expect(gateway.defects).toEqual([])
-  })
+  test.each([1, 2, 3, 4, 5, 6, 7, 8, 9, 10])(
+    'Given crashes and losses by seed %i, when two hundred are published, then each lands once, in order',
+    async (seed) => {
+      const gateway = new FakeGateway()
+      const producer = await openProducer(gateway)
+      const dice = new SeededRandom(seed)
+      gateway.fault = () => {
+        const roll = dice.fraction()
+        if (roll < 0.02) gateway.crash()
+        if (roll < 0.06) return { kind: 'lose-request' }
+        if (roll < 0.1) return { kind: 'lose-reply' }
+        if (roll < 0.16) return { kind: 'break-reply' }
+        if (roll < 0.2) return { kind: 'delay-reply', delayMs: Math.floor(dice.fraction() * 60_000) }
+        if (roll < 0.24) return { kind: 'delay-request', delayMs: Math.floor(dice.fraction() * 60_000) }
+        return roll < 0.28 ? { kind: 'duplicate' } : { kind: 'pass' }
+      }
+      const published: Promise<Position[]>[] = []
+      for (let i = 0; i < 200; i += 1) {
+        published.push(producer.publish({ key: 'k', payload: String(i) }))
+        await gateway.clock.advance(Math.floor(dice.fraction() * 500))
+      }
+      await gateway.clock.advance(3_600_000)
+      await Promise.all(published)
+      expect(textsOf(gateway)).toEqual(['first', ...numbers(200)])
+      expect(gateway.defects).toEqual([])
+    },
+  )
 
   test('Given the gateway is away for a minute, when it is back, then what waited is published', async () => {
     const gateway = new FakeGateway()
@@ -220,7 +233,8 @@ describe('take-over', () => {
     const producer = await openProducer(gateway)
     let allocates = 0
     gateway.fault = (call) => {
-      if (call.method === 'write' && call.countOfMethod === 2) return { kind: 'refuse', error: new TrunklineError('SESSION_GONE') }
+      if (call.method === 'write' && call.countOfMethod === 2)
+        return { kind: 'refuse', error: new TrunklineError('SESSION_GONE') }
       if (call.method === 'write' && call.countOfMethod === 3) {
         gateway.crash()
         return { kind: 'pass' }
@@ -241,7 +255,8 @@ describe('take-over', () => {
   test('Given a write whose outcome nobody knows, when the session is taken over, then that publish says so and later ones go on', async () => {
     const gateway = new FakeGateway()
     const producer = await openProducer(gateway)
-    gateway.judgeLookUp = (n, found) => (n === 2 ? { n, parts: found.parts.map((part) => ({ ...part, state: partState.unknown })) } : found)
+    gateway.judgeLookUp = (n, found) =>
+      n === 2 ? { n, parts: found.parts.map((part) => ({ ...part, state: partState.unknown })) } : found
     onWrite(gateway, 2, { kind: 'refuse', error: new TrunklineError('SESSION_GONE') })
     const [lost, next] = await publishApart(gateway, producer, 2)
     await gateway.clock.advance(60_000)
@@ -276,7 +291,14 @@ describe('take-over', () => {
     const published = await publishApart(gateway, producer, 6)
     await gateway.clock.advance(60_000)
     const outcomes = await Promise.allSettled(published)
-    expect(outcomes.map(({ status }) => status)).toEqual(['fulfilled', 'fulfilled', 'rejected', 'fulfilled', 'fulfilled', 'fulfilled'])
+    expect(outcomes.map(({ status }) => status)).toEqual([
+      'fulfilled',
+      'fulfilled',
+      'rejected',
+      'fulfilled',
+      'fulfilled',
+      'fulfilled',
+    ])
     expect(textsOf(gateway)).toEqual(['first', '0', '1', '3', '4', '5'])
   })
 

@@ -3,16 +3,18 @@ import { describe, expect, test } from 'vitest'
 import { SeededRandom } from '../../../src/adapters/random/seeded-random.ts'
 import { buildBlock } from '../../../src/protocol/block.ts'
 import { TrunklineError } from '../../../src/protocol/errors.ts'
-import type { Batch, Reader } from '../src/reader.ts'
 import type { ReaderOptions } from '../src/client.ts'
-import { type Fault, FakeGateway } from './support/fake-gateway.ts'
+import type { Batch, Reader } from '../src/reader.ts'
+import { FakeGateway, type Fault } from './support/fake-gateway.ts'
 
 const encoder = new TextEncoder()
 
 /** `count` events in blocks of `perBlock`, over the partitions in turn. */
 function fill(gateway: FakeGateway, count: number, perBlock = 3, from = 0): void {
   for (let i = from; i < from + count; i += perBlock) {
-    const events = Array.from({ length: Math.min(perBlock, from + count - i) }, (_, j) => ({ payload: encoder.encode(String(i + j)) }))
+    const events = Array.from({ length: Math.min(perBlock, from + count - i) }, (_, j) => ({
+      payload: encoder.encode(String(i + j)),
+    }))
     gateway.append(buildBlock(Math.floor(i / perBlock) % gateway.partitions, events, 0))
   }
 }
@@ -40,7 +42,11 @@ describe('reading', () => {
     fill(gateway, 30)
     const reader = readerOf(gateway, { batch: { maxEvents: 7 } })
     const seen: string[] = []
-    for (let batch = await moved(gateway, reader.pull()); batch !== undefined; batch = await moved(gateway, reader.pull(), 2_000)) {
+    for (
+      let batch = await moved(gateway, reader.pull());
+      batch !== undefined;
+      batch = await moved(gateway, reader.pull(), 2_000)
+    ) {
       seen.push(...textsOf(batch))
       await batch.ack()
     }
@@ -59,13 +65,14 @@ describe('reading', () => {
     expect(textsOf(await moved(gateway, pulled))).toEqual(['100', '101', '102'])
   })
 
-  test('Given a reader from latest whose session is lost before its first batch, then nothing published since is skipped', async () => {
+  test('Given a reader from latest whose session is lost before its first answer, then nothing published since is skipped', async () => {
     const gateway = new FakeGateway()
-    const reader = readerOf(gateway, { from: 'latest', waitMs: 1_000 })
-    expect(await moved(gateway, reader.pull(), 2_000)).toBeUndefined()
+    const reader = readerOf(gateway, { from: 'latest', waitMs: 30_000 })
+    const pulled = reader.pull()
+    await gateway.clock.advance(5_000)
     gateway.crash()
     fill(gateway, 3)
-    expect(textsOf(await moved(gateway, reader.pull(), 2_000))).toEqual(['0', '1', '2'])
+    expect(textsOf(await moved(gateway, pulled, 2_000))).toEqual(['0', '1', '2'])
   })
 
   test('When it is iterated, then batches come until it is closed', async () => {
@@ -89,7 +96,23 @@ describe('reading', () => {
   test('Given an event, when it is read, then it carries what it was published with, and its position', async () => {
     const gateway = new FakeGateway()
     const headers = new Map([['__proto__', 'a name like any other']])
-    gateway.append(buildBlock(2, [{ key: encoder.encode('k'), payload: encoder.encode('{"a":1}'), headers, timestampMs: 5, id: 'i', type: 't', source: 's' }], 1))
+    gateway.append(
+      buildBlock(
+        2,
+        [
+          {
+            key: encoder.encode('k'),
+            payload: encoder.encode('{"a":1}'),
+            headers,
+            timestampMs: 5,
+            id: 'i',
+            type: 't',
+            source: 's',
+          },
+        ],
+        1,
+      ),
+    )
     const [event] = (await moved(gateway, readerOf(gateway).pull()))?.events ?? []
     expect(event).toMatchObject({ timestampMs: 5, id: 'i', type: 't', source: 's', headers })
     expect(event?.json()).toEqual({ a: 1 })
@@ -162,7 +185,9 @@ describe('acks and cursors', () => {
   })
 
   test('Given a cursor that was cut, when a reader is made of it, then it is refused with BAD_CURSOR', () => {
-    expect(() => readerOf(new FakeGateway(), { from: { cursor: 'abc*' } })).toThrow(expect.objectContaining({ name: 'BAD_CURSOR' }))
+    expect(() => readerOf(new FakeGateway(), { from: { cursor: 'abc*' } })).toThrow(
+      expect.objectContaining({ name: 'BAD_CURSOR' }),
+    )
   })
 })
 
@@ -183,7 +208,11 @@ describe('what is lost on the way', () => {
     gateway.fault = (call) => (call.method === 'read' && call.countOfMethod === 3 ? fault : { kind: 'pass' })
     const reader = readerOf(gateway, { batch: { maxEvents: 7 } })
     const seen: string[] = []
-    for (let batch = await moved(gateway, reader.pull()); batch !== undefined; batch = await moved(gateway, reader.pull(), 100_000)) {
+    for (
+      let batch = await moved(gateway, reader.pull());
+      batch !== undefined;
+      batch = await moved(gateway, reader.pull(), 100_000)
+    ) {
       seen.push(...textsOf(batch))
       await batch.ack()
     }
@@ -191,36 +220,39 @@ describe('what is lost on the way', () => {
     expect(gateway.defects).toEqual([])
   })
 
-  test.each([1, 2, 3, 4, 5, 6])('Given crashes, losses, nacks and partial acks by seed %i, then what was acked never comes again and nothing is left out', async (seed) => {
-    const gateway = new FakeGateway({ seed })
-    fill(gateway, 200)
-    const dice = new SeededRandom(seed)
-    gateway.fault = () => {
-      const roll = dice.fraction()
-      if (roll < 0.05) gateway.crash()
-      if (roll < 0.08) return { kind: 'lose-request' }
-      if (roll < 0.11) return { kind: 'lose-reply' }
-      return roll < 0.16 ? { kind: 'break-reply' } : { kind: 'pass' }
-    }
-    const reader = readerOf(gateway, { batch: { maxEvents: 9 } })
-    const acked: string[] = []
-    while (acked.length < 200) {
-      const batch = await moved(gateway, reader.pull(), 60_000)
-      if (batch === undefined) continue
-      const roll = dice.fraction()
-      const count = Math.max(1, Math.floor(dice.fraction() * batch.events.length))
-      if (roll < 0.2) await moved(gateway, batch.nack({ delayMs: 10 }), 60_000)
-      else if (roll < 0.5 && count < batch.events.length) {
-        acked.push(...textsOf(batch).slice(0, count))
-        await moved(gateway, batch.ack(count), 60_000)
-      } else {
-        acked.push(...textsOf(batch))
-        await batch.ack()
+  test.each([1, 2, 3, 4, 5, 6])(
+    'Given crashes, losses, nacks and partial acks by seed %i, then what was acked never comes again and nothing is left out',
+    async (seed) => {
+      const gateway = new FakeGateway({ seed })
+      fill(gateway, 200)
+      const dice = new SeededRandom(seed)
+      gateway.fault = () => {
+        const roll = dice.fraction()
+        if (roll < 0.05) gateway.crash()
+        if (roll < 0.08) return { kind: 'lose-request' }
+        if (roll < 0.11) return { kind: 'lose-reply' }
+        return roll < 0.16 ? { kind: 'break-reply' } : { kind: 'pass' }
       }
-    }
-    expect(sorted(acked)).toEqual(numbers(200))
-    expect(gateway.defects).toEqual([])
-  })
+      const reader = readerOf(gateway, { batch: { maxEvents: 9 } })
+      const acked: string[] = []
+      while (acked.length < 200) {
+        const batch = await moved(gateway, reader.pull(), 60_000)
+        if (batch === undefined) continue
+        const roll = dice.fraction()
+        const count = Math.max(1, Math.floor(dice.fraction() * batch.events.length))
+        if (roll < 0.2) await moved(gateway, batch.nack({ delayMs: 10 }), 60_000)
+        else if (roll < 0.5 && count < batch.events.length) {
+          acked.push(...textsOf(batch).slice(0, count))
+          await moved(gateway, batch.ack(count), 60_000)
+        } else {
+          acked.push(...textsOf(batch))
+          await batch.ack()
+        }
+      }
+      expect(sorted(acked)).toEqual(numbers(200))
+      expect(gateway.defects).toEqual([])
+    },
+  )
 })
 
 describe('damaged places', () => {
@@ -229,7 +261,14 @@ describe('damaged places', () => {
     gateway.fault = (call) => {
       if (call.method !== 'read' || call.countOfMethod !== 2 || left-- <= 0) return { kind: 'pass' }
       const cursor = encoder.encode(JSON.stringify([6]))
-      return { kind: 'refuse', error: new TrunklineError('BLOCK_DAMAGED', { cursor, details: { at: '0:1' }, turn: { nextSeq: 3, challenge: new Uint8Array(12), leaseMs: 1 } }) }
+      return {
+        kind: 'refuse',
+        error: new TrunklineError('BLOCK_DAMAGED', {
+          cursor,
+          details: { at: '0:1' },
+          turn: { nextSeq: 3, challenge: new Uint8Array(12), leaseMs: 1 },
+        }),
+      }
     }
   }
 
@@ -256,7 +295,8 @@ describe('damaged places', () => {
 test('Given a topic that does not exist, when it is pulled, then it fails with UNKNOWN_TOPIC; a pull after it was made works', async () => {
   const gateway = new FakeGateway()
   fill(gateway, 3)
-  gateway.fault = (call) => (call.count === 1 ? { kind: 'refuse', error: new TrunklineError('UNKNOWN_TOPIC') } : { kind: 'pass' })
+  gateway.fault = (call) =>
+    call.count === 1 ? { kind: 'refuse', error: new TrunklineError('UNKNOWN_TOPIC') } : { kind: 'pass' }
   const reader = readerOf(gateway)
   await expect(moved(gateway, reader.pull())).rejects.toMatchObject({ name: 'UNKNOWN_TOPIC' })
   expect(textsOf(await moved(gateway, reader.pull()))).toEqual(['0', '1', '2'])

@@ -1,7 +1,9 @@
 // Owns: LogBroker on LMDB: one process, one folder, the rules of a Kafka broker.
 // 1. An answer to produce, and a woken reader, come after the transaction is durable (store.ts).
-// 2. A commit that failed is answered STORAGE_FULL only when a look shows that nothing of the batch is there; otherwise
-//    it is uncertain, and the same numbers sent again find out.
+// 2. A commit that failed is answered STORAGE_FULL or STORAGE_FAILED only when a look shows that nothing of the batch is
+//    there; otherwise it is uncertain, and the same numbers sent again find out. LMDB flushes the data before the page
+//    that makes it count: if that page was not written, nothing is there after a power cut either; if writing that page
+//    failed, LMDB reads nothing any more.
 // Leaves out: re-sending, fencing (log-core), who may use the folder (data-dir-lock.ts).
 import type { Clock, Timer } from '../../ports/clock.ts'
 import type {
@@ -263,13 +265,13 @@ export class LmdbBroker implements LogBroker {
     if (isErrorNamed(error, 'TOO_MANY_REQUESTS')) {
       return { kind: 'failed', code: 'THROTTLING_QUOTA_EXCEEDED', appended: false }
     }
-    if (error instanceof CommitFailed && error.full && this.#nothingLanded(partition)) {
-      return { kind: 'failed', code: 'STORAGE_FULL', appended: false }
+    if (error instanceof CommitFailed && this.#nothingLanded(partition)) {
+      return { kind: 'failed', code: error.full ? 'STORAGE_FULL' : 'STORAGE_FAILED', appended: false }
     }
     return { kind: 'uncertain', why: error instanceof Error ? error.message : 'unknown failure' }
   }
 
-  /** Invariant 2. True when the table holds what was known to be durable before. */
+  /** Invariant 2. True when the table holds what was durable before; nothing else commits before this look. */
   #nothingLanded({ topic, partition, row }: Partition): boolean {
     try {
       this.#store.refresh()

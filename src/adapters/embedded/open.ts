@@ -9,6 +9,7 @@ import { TrunklineError } from '../../protocol/errors.ts'
 import { FencedLog } from '../log-core/fenced-log.ts'
 import type { LogCoreSettings } from '../log-core/settings.ts'
 import { lockDataDir } from './data-dir-lock.ts'
+import { dataFileState } from './data-file.ts'
 import { formatVersion, metaKeys } from './layout.ts'
 import { LmdbBroker } from './lmdb-broker.ts'
 import { finishRemovals } from './retention.ts'
@@ -42,8 +43,8 @@ export async function openEmbeddedLog(options: EmbeddedLogOptions): Promise<Even
 /** The broker alone: for several FencedLogs over one folder (`closesBroker: false`). Errors: as openEmbeddedLog. */
 export async function openLmdbBroker(options: EmbeddedLogOptions): Promise<LmdbBroker> {
   const { dir, clock, random, retentionSweepMs, topicsMax, onProblem } = options
-  mkdirSync(dir, { recursive: true, mode: 0o700 })
-  const lock = await lockDataDir(dir, random)
+  makeDir(dir)
+  const lock = await lockDataDir(dir, clock, random)
   let store: Store | undefined
   try {
     store = openStore(dir)
@@ -64,7 +65,18 @@ export async function openLmdbBroker(options: EmbeddedLogOptions): Promise<LmdbB
   }
 }
 
+function makeDir(dir: string): void {
+  try {
+    mkdirSync(dir, { recursive: true, mode: 0o700 })
+  } catch (error) {
+    throw new TrunklineError('STORAGE_FAILED', { details: { reason: 'cannot-make-folder' }, cause: error })
+  }
+}
+
 function openStore(dir: string): Store {
+  const state = dataFileState(dir, 'write')
+  if (state === 'no-permission') throw new TrunklineError('STORAGE_FAILED', { details: { reason: state } })
+  if (state === 'not-a-log') throw new TrunklineError('DATA_DIR_DAMAGED', { details: { reason: state } })
   try {
     return new Store(dir)
   } catch (error) {

@@ -3,8 +3,10 @@
 // 2. A job is answered only when its transaction is on the disk (`#durable`), never when LMDB has merely accepted it.
 // 3. A job throws TrunklineError before it writes anything, or not at all; any other throw undoes the whole group.
 // Leaves out: what the jobs do.
+import { statfsSync } from 'node:fs'
 import { type Database, open, type RootDatabase } from 'lmdb'
 import { TrunklineError } from '../../protocol/errors.ts'
+import { DamagedRow } from './layout.ts'
 
 /** Keys are bytes: with binary keys LMDB takes all strings for one and the same. */
 export type Table = Database<Buffer, Buffer>
@@ -19,7 +21,7 @@ export interface Tables {
   readonly records: Table
 }
 
-/** A commit that failed. Whether it reached the disk is known only to who looks (`full` is no proof either). */
+/** A commit that failed. Whether it reached the disk is known only to who looks. */
 export class CommitFailed extends Error {
   readonly full: boolean
 
@@ -42,20 +44,28 @@ const groupBytesMax = 16 * 1024 * 1024
 const waitingBytesMax = 256 * 1024 * 1024
 
 const errnoFull = new Set([28 /* ENOSPC */, 122 /* EDQUOT */])
+/** LMDB's answer to a write that stopped half-way, as the last one before a full disk does. */
+const errnoShortWrite = 5 /* EIO */
+/** Below this, a failed write is taken for the lack of space. */
+const freeBytesMin = 4 * 1024 * 1024
 
 export class Store {
   readonly tables: Tables
   readonly #root: RootDatabase<Buffer, Buffer>
+  readonly #dir: string
   readonly #waiting: Job[] = []
   #waitingBytes = 0
   #working: Promise<void> | undefined
   #closed = false
 
   constructor(dir: string, options: { readonly readOnly?: boolean } = {}) {
+    this.#dir = dir
     const readOnly = options.readOnly ?? false
     const shared = { encoding: 'binary', keyEncoding: 'binary', cache: false } as const
     this.#root = open<Buffer, Buffer>({
       path: dir,
+      // A folder, also when its name has a dot: LMDB would take that for a file.
+      noSubdir: false,
       ...shared,
       readOnly,
       maxDbs: 16,
@@ -63,8 +73,15 @@ export class Store {
       // flush undoes its transaction. Overlapping flushes would be faster by little and promise neither.
       overlappingSync: false,
       noSync: false,
+      // One transaction holds a whole group already; LMDB's own batching makes a promise that nobody can handle.
+      eventTurnBatching: false,
     })
-    const table = (name: string): Table => this.#root.openDB<Buffer, Buffer>(name, shared)
+    const table = (name: string): Table => {
+      const opened: Table | undefined = this.#root.openDB<Buffer, Buffer>(name, shared)
+      // A folder that is only read is not completed.
+      if (opened === undefined) throw new DamagedRow(name)
+      return opened
+    }
     this.tables = {
       meta: table('meta'),
       topics: table('topics'),
@@ -141,7 +158,7 @@ export class Store {
       })
       await this.#durable()
     } catch (error) {
-      const failed = await commitFailure(error)
+      const failed = await this.#failureOf(error)
       // A transaction that never began holds nobody's jobs: the waiting ones fail with it, or they would wait for ever.
       for (const job of group.length > 0 ? group : this.#takeGroup()) job.fail(failed)
       return
@@ -152,6 +169,23 @@ export class Store {
   /** Resolves when everything committed so far survives a power cut. */
   async #durable(): Promise<void> {
     await this.#root.flushed
+  }
+
+  async #failureOf(error: unknown): Promise<CommitFailed> {
+    const cause = await causeOf(error)
+    const code = typeof cause === 'object' && cause !== null && 'code' in cause ? cause.code : undefined
+    if (typeof code !== 'number') return new CommitFailed(false, cause)
+    return new CommitFailed(errnoFull.has(code) || (code === errnoShortWrite && this.#littleSpace()), cause)
+  }
+
+  #littleSpace(): boolean {
+    try {
+      const { bavail, bsize } = statfsSync(this.#dir)
+      return bavail * bsize < freeBytesMin
+    } catch {
+      // A file system that cannot even be asked has another problem than space.
+      return false
+    }
   }
 
   #takeGroup(): readonly Job[] {
@@ -168,15 +202,11 @@ export class Store {
 }
 
 /** LMDB tells the reason in a second promise, which nobody else handles: left alone, it would end the process. */
-async function commitFailure(error: unknown): Promise<CommitFailed> {
-  let cause = error
-  if (error instanceof Error && 'commitError' in error) {
-    try {
-      await error.commitError
-    } catch (reason) {
-      cause = reason
-    }
+async function causeOf(error: unknown): Promise<unknown> {
+  if (!(error instanceof Error) || !('commitError' in error)) return error
+  try {
+    return await error.commitError
+  } catch (reason) {
+    return reason
   }
-  const code = typeof cause === 'object' && cause !== null && 'code' in cause ? cause.code : undefined
-  return new CommitFailed(typeof code === 'number' && errnoFull.has(code), cause)
 }

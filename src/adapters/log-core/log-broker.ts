@@ -18,7 +18,7 @@ import type {
 } from '../../ports/event-log.ts'
 import type { Incarnation, TopicName } from '../../protocol/ids.ts'
 
-/** Kafka's names for Kafka's errors; STORAGE_FULL is ours (no space left, certainly nothing written). */
+/** Kafka's names for Kafka's errors. STORAGE_FULL and STORAGE_FAILED are ours: certainly nothing was written. */
 export type BrokerCode =
   | 'UNKNOWN_TOPIC_OR_PARTITION'
   | 'LEADER_NOT_AVAILABLE'
@@ -47,6 +47,7 @@ export type BrokerCode =
   | 'THROTTLING_QUOTA_EXCEEDED'
   | 'UNKNOWN_SERVER_ERROR'
   | 'STORAGE_FULL'
+  | 'STORAGE_FAILED'
 
 export type InitProducerIdAnswer =
   | { readonly kind: 'ok'; readonly pid: number; readonly epoch: number }

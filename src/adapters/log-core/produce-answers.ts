@@ -42,7 +42,8 @@ function meaningOfFailure(code: BrokerCode, appended: boolean): Meaning {
     case 'TRANSACTIONAL_ID_AUTHORIZATION_FAILED':
       return { kind: 'refused', error: 'WRITE_REFUSED' }
     case 'STORAGE_FULL':
-      return { kind: 'refused', error: 'STORAGE_FULL' }
+    case 'STORAGE_FAILED':
+      return { kind: 'refused', error: code }
     case 'NOT_ENOUGH_REPLICAS':
     case 'THROTTLING_QUOTA_EXCEEDED':
       return { kind: 'not-now' }

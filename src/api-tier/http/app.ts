@@ -129,14 +129,15 @@ function addHooks(app: FastifyInstance, deps: HttpAppDeps): void {
     reply.header('cache-control', 'no-store')
     const traceparent = saneTraceparent(request.headers['traceparent'])
     if (traceparent !== undefined) reply.header('traceparent', traceparent)
-    if (draining) {
-      reply.header('connection', 'close')
-      throw new TrunklineError('DRAINING')
-    }
+    if (draining) throw new TrunklineError('DRAINING')
     // Nothing is inflated here: a body's size is what arrives.
     const coding = request.headers['content-encoding']
     if (coding !== undefined && coding !== 'identity')
       throw new TrunklineError('UNSUPPORTED_MEDIA', { details: { field: 'content-encoding' } })
+  })
+  // What ran when the close began ends its connection too: kept alive it would hold the close up to its deadline.
+  app.addHook('onSend', async (_request, reply) => {
+    if (draining) reply.header('connection', 'close')
   })
   app.setErrorHandler((thrown, request, reply) => {
     const error = errorOf(thrown)

@@ -2,7 +2,7 @@
 // 1. What is read is checked again here: a schema's pattern cannot say "below 2^53".
 import { Type } from 'typebox'
 import { TrunklineError } from '../../protocol/errors.ts'
-import { base64url, bytesOfBase64url } from './session-headers.ts'
+import { base64url } from './session-headers.ts'
 
 /** Written as a decimal string; read from a string or an integer. */
 export const int64In = Type.Union([Type.Integer({ minimum: 0 }), Type.String({ pattern: '^\\d{1,16}$' })], {
@@ -37,10 +37,6 @@ export function textOf(value: number): string
 export function textOf(value: number | undefined): string | undefined
 export function textOf(value: number | undefined): string | undefined {
   return value === undefined ? undefined : String(value)
-}
-
-export function optionalBytes(text: string | undefined, field: string): Uint8Array | undefined {
-  return text === undefined ? undefined : bytesOfBase64url(text, field)
 }
 
 export function optionalBytesText(bytes: Uint8Array | undefined): string | undefined {

@@ -81,7 +81,6 @@ export const readBody = Type.Object(
   },
   { ...strict, examples: [{ n: '1', maxEvents: 100, waitMs: 5_000 }] },
 )
-export type ReadBody = Static<typeof readBody>
 
 export const batchSchema = Type.Object({
   n: int64Out,
@@ -95,7 +94,6 @@ export const ackBody = Type.Object(
   { n: int64In, count: Type.Optional(Type.Integer({ minimum: 1, description: 'Acks a prefix of the batch.' })) },
   { ...strict, examples: [{ n: '1' }] },
 )
-export type AckBody = Static<typeof ackBody>
 
 export const ackedSchema = Type.Object({
   n: int64Out,
@@ -108,7 +106,6 @@ export const nackBody = Type.Object(
   { n: int64In, delayMs: Type.Optional(Type.Integer({ minimum: 0 })), deadLetter: Type.Optional(Type.Boolean()) },
   { ...strict, examples: [{ n: '1', delayMs: 1_000 }] },
 )
-export type NackBody = Static<typeof nackBody>
 
 export const nackedSchema = Type.Object({ n: int64Out, cursor: bytesText, deliveries: Type.Integer() })
 

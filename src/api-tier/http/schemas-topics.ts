@@ -1,5 +1,5 @@
 // Owns: schemas of the topic routes and of the one-shot routes.
-import { type Static, Type } from 'typebox'
+import { Type } from 'typebox'
 import { eventInRef, eventInSchema, eventOutRef } from './event-json.ts'
 import { bytesText, int64In, int64Out } from './json-values.ts'
 import { positionSchema } from './schemas-common.ts'
@@ -14,7 +14,6 @@ export const topicBody = Type.Object(
   },
   { additionalProperties: false, examples: [{ name: 'quakes', partitions: 8 }] },
 )
-export type TopicBody = Static<typeof topicBody>
 
 export const topicSchema = Type.Object(
   {

@@ -7,6 +7,7 @@
 //    a peer that ended its side, last words.
 // 5. After `drain` what runs is answered, what comes is refused as DRAINING, then the connection ends.
 // Leaves out: what messages mean (dispatcher.ts), how many connections there are (tcp-server.ts).
+import { setMaxListeners } from 'node:events'
 import type { Socket } from 'node:net'
 import type { Logger } from '../../observability/log.ts'
 import type { Clock, Timer } from '../../ports/clock.ts'
@@ -73,6 +74,8 @@ export class TcpConnection {
     this.#socket = deps.socket
     this.#frames = new FrameReader(deps.limits.frameBytesMax)
     this.#waitSinceMs = deps.clock.monotonicMs()
+    // One listener per call in flight: invariant 1 bounds them, not Node's warning.
+    setMaxListeners(0, this.#gone.signal)
     const socket = deps.socket
     socket.setNoDelay(true)
     socket.on('error', (error: NodeJS.ErrnoException) => this.#onError(error))

@@ -7,6 +7,7 @@
 // Effects: `perform` carries out the commands of context.outbox, `unknownEvent` is loud. The steps are in
 // session-steps.ts. Leaves out: payloads, transport, clock, randomness (jitter comes with events).
 import { assign, setup } from 'xstate'
+import { slot } from '../../protocol/messages.ts'
 import { unprovided } from '../provided.ts'
 import type {
   ClientSessionContext,
@@ -48,7 +49,6 @@ import {
   writeOfSeq,
 } from './session-steps.ts'
 import { isSettled } from './write-window.ts'
-import { slot } from '../../protocol/messages.ts'
 
 const evenJitter = 0.5
 const disposePatienceMs = 2_000
@@ -80,7 +80,12 @@ function answersWrite({ context, event }: StepArgs): boolean {
 }
 
 function answersOp({ context, event }: StepArgs): boolean {
-  return isCurrent(context, event, slot.data) && 'seq' in event && context.op?.seq === event.seq && context.op.state === 'sent'
+  return (
+    isCurrent(context, event, slot.data) &&
+    'seq' in event &&
+    context.op?.seq === event.seq &&
+    context.op.state === 'sent'
+  )
 }
 
 function answersControl({ context, event }: StepArgs): boolean {
@@ -192,7 +197,11 @@ export const clientSessionMachine = setup({
       entry: ['startAttempt', perform()],
       after: {
         allocatePatience: [
-          { guard: 'hasGivenUp', target: 'disposed', actions: [{ type: 'end', params: { reason: 'failed' } }, perform()] },
+          {
+            guard: 'hasGivenUp',
+            target: 'disposed',
+            actions: [{ type: 'end', params: { reason: 'failed' } }, perform()],
+          },
           { target: 'allocating', reenter: true, actions: 'notePatience' },
         ],
       },
@@ -210,7 +219,11 @@ export const clientSessionMachine = setup({
         ],
         ALLOCATE_FAILED: [
           { guard: 'isOlderAttempt', actions: 'forgetAttempt' },
-          { guard: 'losesProducer', target: 'recovering', actions: ['noteAllocateFailure', 'forgetProducer', perform()] },
+          {
+            guard: 'losesProducer',
+            target: 'recovering',
+            actions: ['noteAllocateFailure', 'forgetProducer', perform()],
+          },
           { guard: 'isRetryable', target: 'recovering', actions: ['noteAllocateFailure', 'forgetAttempt'] },
           { target: 'disposed', actions: ['noteFatal', { type: 'end', params: { reason: 'failed' } }, perform()] },
         ],
@@ -220,7 +233,11 @@ export const clientSessionMachine = setup({
     recovering: {
       entry: ['leaveSession', perform()],
       always: [
-        { guard: 'hasGivenUp', target: 'disposed', actions: [{ type: 'end', params: { reason: 'failed' } }, perform()] },
+        {
+          guard: 'hasGivenUp',
+          target: 'disposed',
+          actions: [{ type: 'end', params: { reason: 'failed' } }, perform()],
+        },
         { guard: 'hasNoDemand', target: 'disconnected' },
         { guard: 'needsNoWait', target: 'allocating' },
       ],
@@ -320,12 +337,20 @@ export const clientSessionMachine = setup({
         OPEN: {},
         DISPOSE: {},
         ANSWERED: [
-          { guard: 'answersControl', target: 'disposed', actions: [{ type: 'end', params: { reason: 'disposed' } }, perform()] },
+          {
+            guard: 'answersControl',
+            target: 'disposed',
+            actions: [{ type: 'end', params: { reason: 'disposed' } }, perform()],
+          },
           { guard: 'answersWrite', actions: ['takeWriteAnswer', perform()] },
         ],
         FAILED: [
           { guard: 'mayDisposeAgain', actions: ['disposeAgain', perform()] },
-          { guard: 'answersControl', target: 'disposed', actions: [{ type: 'end', params: { reason: 'disposed' } }, perform()] },
+          {
+            guard: 'answersControl',
+            target: 'disposed',
+            actions: [{ type: 'end', params: { reason: 'disposed' } }, perform()],
+          },
         ],
       },
     },

@@ -175,7 +175,12 @@ export type ClientSessionEvent =
   | { readonly type: 'OPEN' }
   | { readonly type: 'ALLOCATED'; readonly attempt: number; readonly reply: AllocateReply }
   /** jitter: 0 ≤ x < 1, from the owner's Random. */
-  | { readonly type: 'ALLOCATE_FAILED'; readonly attempt: number; readonly error: TrunklineError; readonly jitter: number }
+  | {
+      readonly type: 'ALLOCATE_FAILED'
+      readonly attempt: number
+      readonly error: TrunklineError
+      readonly jitter: number
+    }
   | { readonly type: 'WRITE'; readonly id: number; readonly partitions: readonly number[]; readonly bytes: number }
   /** The next batch; acks the one before it in this session. */
   | { readonly type: 'READ' }
@@ -183,7 +188,13 @@ export type ClientSessionEvent =
   | { readonly type: 'NACK'; readonly delayMs: number }
   /** Read: from where another session would start. */
   | { readonly type: 'POSITION'; readonly cursor: Uint8Array }
-  | { readonly type: 'ANSWERED'; readonly attempt: number; readonly slot: number; readonly seq: number; readonly answer: AnswerFacts }
+  | {
+      readonly type: 'ANSWERED'
+      readonly attempt: number
+      readonly slot: number
+      readonly seq: number
+      readonly answer: AnswerFacts
+    }
   | {
       readonly type: 'FAILED'
       readonly attempt: number
@@ -220,7 +231,12 @@ export interface ResumeFacts {
 
 export type Command =
   /** Allocate; answer with ALLOCATED or ALLOCATE_FAILED, however late. */
-  | { readonly kind: 'allocate'; readonly attempt: number; readonly resume: ResumeFacts | null; readonly cursor: Uint8Array | null }
+  | {
+      readonly kind: 'allocate'
+      readonly attempt: number
+      readonly resume: ResumeFacts | null
+      readonly cursor: Uint8Array | null
+    }
   /** Send; answer with ANSWERED or FAILED of the same attempt, slot and seq. */
   | {
       readonly kind: 'send'

@@ -132,9 +132,18 @@ export function adopt(context: Context, { attempt, reply }: EventOf<'ALLOCATED'>
     position: context.position ?? reply.cursor ?? null,
     step: 0,
     stepOpen: false,
-    outbox: [{ kind: 'opened', sessionId: reply.sessionId, partitions: reply.partitions, limits, cursor: reply.cursor ?? null }],
+    outbox: [
+      {
+        kind: 'opened',
+        sessionId: reply.sessionId,
+        partitions: reply.partitions,
+        limits,
+        cursor: reply.cursor ?? null,
+      },
+    ],
   }
-  if (context.mode === 'read') return context.op === null ? opened : sendOp(opened, { ...context.op, n: 1, ackOf: null })
+  if (context.mode === 'read')
+    return context.op === null ? opened : sendOp(opened, { ...context.op, n: 1, ackOf: null })
   return fill(learnOutcomes(opened, reply))
 }
 
@@ -150,11 +159,19 @@ function learnOutcomes(context: Context, reply: AllocateReply): Context {
     const landed = (outcome?.parts ?? []).filter(({ state }) => state === partState.landed)
     switch (found) {
       case 'landed':
-        outbox.push({ kind: 'settled', id: write.id, outcome: { kind: 'landed', parts: mergeParts(landed, write.landed) } })
+        outbox.push({
+          kind: 'settled',
+          id: write.id,
+          outcome: { kind: 'landed', parts: mergeParts(landed, write.landed) },
+        })
         settled = true
         break
       case 'unknown':
-        outbox.push({ kind: 'settled', id: write.id, outcome: { kind: 'unknown', error: new TrunklineError('OUTCOME_UNKNOWN') } })
+        outbox.push({
+          kind: 'settled',
+          id: write.id,
+          outcome: { kind: 'unknown', error: new TrunklineError('OUTCOME_UNKNOWN') },
+        })
         break
       case 'missing':
         writes.push({ ...write, uncertain: false, landed })
@@ -389,7 +406,12 @@ function sendOp(context: Context, op: ReadOp): Context {
     ...(repeats ? {} : { seq: context.data.nextSeq, challenge: context.data.challenge }),
   }
   const data = repeats ? context.data : { ...context.data, nextSeq: next.seq + 1 }
-  return { ...context, data, op: next, outbox: [...context.outbox, sendData(context, next.seq, next.challenge, requestOf(next))] }
+  return {
+    ...context,
+    data,
+    op: next,
+    outbox: [...context.outbox, sendData(context, next.seq, next.challenge, requestOf(next))],
+  }
 }
 
 export function resumeOp(context: Context): Context {
@@ -414,7 +436,8 @@ export function takeOpError(context: Context, { seq, error, jitter }: EventOf<'F
   if (op === null) return { outbox: [] }
   const { turn } = error
   const data = turn === undefined ? {} : { data: turned(context.data, turn, true) }
-  const verdict = error.name === 'SEQUENCE_MISMATCH' && error.details['of'] !== 'seq' ? 'leave' : judgeError(error, seq, op.sendings)
+  const verdict =
+    error.name === 'SEQUENCE_MISMATCH' && error.details['of'] !== 'seq' ? 'leave' : judgeError(error, seq, op.sendings)
   switch (verdict) {
     case 'refused':
     case 'unknown':
@@ -423,10 +446,21 @@ export function takeOpError(context: Context, { seq, error, jitter }: EventOf<'F
       return { ...noteFailure(context, error, jitter), leave: true, outbox: [] }
     case 'again': {
       const challenge = error.name === 'BAD_CHALLENGE' && turn !== undefined ? turn.challenge : op.challenge
-      return { ...noteFailure(context, error, jitter), op: { ...op, state: 'again', challenge }, ...tiredOf(context, op.sendings), outbox: [] }
+      return {
+        ...noteFailure(context, error, jitter),
+        op: { ...op, state: 'again', challenge },
+        ...tiredOf(context, op.sendings),
+        outbox: [],
+      }
     }
     case 'resend':
-      return { ...data, ...noteFailure(context, error, jitter), op: { ...op, state: 'queued' }, ...tiredOf(context, op.sendings), outbox: [] }
+      return {
+        ...data,
+        ...noteFailure(context, error, jitter),
+        op: { ...op, state: 'queued' },
+        ...tiredOf(context, op.sendings),
+        outbox: [],
+      }
   }
 }
 
@@ -446,7 +480,8 @@ function requestOf(op: ReadOp): SentRequest {
 /** Extends the lease; an extend whose answer is missing is repeated as it was. */
 export function extend(context: Context): Changes {
   const { controlOp } = context
-  if (controlOp?.kind === 'extend' && controlOp.sendings >= context.retry.sendingsMax) return { leave: true, outbox: [] }
+  if (controlOp?.kind === 'extend' && controlOp.sendings >= context.retry.sendingsMax)
+    return { leave: true, outbox: [] }
   return sendControl(context, 'extend')
 }
 
@@ -459,7 +494,17 @@ export function sendControl(context: Context, kind: 'extend' | 'dispose'): Chang
   return {
     control: { ...control, nextSeq: seq + 1 },
     controlOp: { kind, seq, challenge, sendings: (repeated?.sendings ?? 0) + 1 },
-    outbox: [{ kind: 'send', attempt: session.attempt, slot: slot.control, seq, challenge, token: session.token, request: { kind } }],
+    outbox: [
+      {
+        kind: 'send',
+        attempt: session.attempt,
+        slot: slot.control,
+        seq,
+        challenge,
+        token: session.token,
+        request: { kind },
+      },
+    ],
   }
 }
 

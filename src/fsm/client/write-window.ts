@@ -12,11 +12,18 @@ import type { Lane, OpenSession, PendingWrite, WriteWindow } from './client-sess
 export const emptyWindow: WriteWindow = { writes: [], nextN: 1, cursor: null, candidate: null }
 
 /** Whether one more write may be added: an empty window takes any. */
-export function hasRoom(window: WriteWindow, bounds: { windowWrites: number; windowBytes: number }, bytes: number): boolean {
+export function hasRoom(
+  window: WriteWindow,
+  bounds: { windowWrites: number; windowBytes: number },
+  bytes: number,
+): boolean {
   return fits(window.writes, bounds, bytes)
 }
 
-export function addWrite(window: WriteWindow, write: { id: number; partitions: readonly number[]; bytes: number }): WriteWindow {
+export function addWrite(
+  window: WriteWindow,
+  write: { id: number; partitions: readonly number[]; bytes: number },
+): WriteWindow {
   const pending: PendingWrite = {
     id: write.id,
     n: 0,
@@ -69,7 +76,9 @@ export function sendQueued(
     out.push(next)
     return next
   })
-  return sent.length === 0 ? { window, lane, sent } : { window: { ...window, writes, nextN }, lane: { ...lane, nextSeq }, sent }
+  return sent.length === 0
+    ? { window, lane, sent }
+    : { window: { ...window, writes, nextN }, lane: { ...lane, nextSeq }, sent }
 }
 
 /** Repeats, as they were, the requests that wait for it. */
@@ -85,7 +94,10 @@ export function repeatWrites(window: WriteWindow): { window: WriteWindow; sent: 
 }
 
 export function changeWrite(window: WriteWindow, seq: number, change: Partial<PendingWrite>): WriteWindow {
-  return { ...window, writes: window.writes.map((write) => (isOut(write) && write.seq === seq ? { ...write, ...change } : write)) }
+  return {
+    ...window,
+    writes: window.writes.map((write) => (isOut(write) && write.seq === seq ? { ...write, ...change } : write)),
+  }
 }
 
 export function removeWrite(window: WriteWindow, id: number): WriteWindow {
@@ -120,7 +132,10 @@ export function leaveWindow(window: WriteWindow): WriteWindow {
 
 /** The producer is given up: what is left has never landed and is numbered anew. */
 export function renumberWindow(window: WriteWindow): WriteWindow {
-  return { ...emptyWindow, writes: leaveWindow(window).writes.map((write) => ({ ...write, n: 0, uncertain: false, landed: [] })) }
+  return {
+    ...emptyWindow,
+    writes: leaveWindow(window).writes.map((write) => ({ ...write, n: 0, uncertain: false, landed: [] })),
+  }
 }
 
 /** Whether an error that names the expected number names one that this window can send. */
@@ -151,5 +166,7 @@ function fits(
   bytes: number,
 ): boolean {
   if (writes.length === 0) return true
-  return writes.length < bounds.windowWrites && writes.reduce((sum, write) => sum + write.bytes, bytes) <= bounds.windowBytes
+  return (
+    writes.length < bounds.windowWrites && writes.reduce((sum, write) => sum + write.bytes, bytes) <= bounds.windowBytes
+  )
 }

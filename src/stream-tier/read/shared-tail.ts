@@ -5,7 +5,7 @@
 // Leaves out: what a session gets (topic-reader.ts), records behind the end (catch-up.ts).
 import { type Clock, sleep, type Timer } from '../../ports/clock.ts'
 import type { EventLog, PartitionFetch, TopicInfo, TopicPartition } from '../../ports/event-log.ts'
-import { TrunklineError } from '../../protocol/errors.ts'
+import { type ErrorName, TrunklineError } from '../../protocol/errors.ts'
 import { countRecords, fetchBytesMax, openAll } from './catch-up.ts'
 import type { OpenedBlocks } from './opened-blocks.ts'
 import type { ReadMetrics } from './read-metrics.ts'
@@ -49,7 +49,7 @@ export class SharedTail {
   #poll: AbortController | undefined
   #linger: Timer | undefined
   #asking: { readonly answer: Promise<Ends>; readonly next: Promise<Ends> | undefined } | undefined
-  #closed = false
+  #closed: ErrorName | undefined
 
   constructor(deps: SharedTailDeps) {
     this.#deps = deps
@@ -85,11 +85,11 @@ export class SharedTail {
   }
 
   /**
-   * Resolves when some partition ends higher than in `seen`. Errors: UNKNOWN_TOPIC, TOPIC_CHANGED, UNAVAILABLE,
-   * DRAINING (closed).
+   * Resolves when some partition ends higher than in `seen`. Errors: UNKNOWN_TOPIC, TOPIC_CHANGED, UNAVAILABLE, and what
+   * close() was given.
    */
   wait(seen: Ends, waitMs: number, signal: AbortSignal | undefined): Promise<WaitResult> {
-    if (this.#closed) return Promise.reject(new TrunklineError('DRAINING'))
+    if (this.#closed !== undefined) return Promise.reject(new TrunklineError(this.#closed))
     if (signal?.aborted) return Promise.resolve('ended')
     if (this.#ends !== undefined && isHigher(this.#ends, seen)) return Promise.resolve('arrived')
     return new Promise((resolve, reject) => {
@@ -104,11 +104,11 @@ export class SharedTail {
     })
   }
 
-  close(): void {
-    this.#closed = true
+  close(because: ErrorName): void {
+    this.#closed = because
     this.#linger?.cancel()
     this.#stop()
-    this.#fail(new TrunklineError('DRAINING'))
+    this.#fail(new TrunklineError(because))
   }
 
   #ask(): Promise<Ends> {
@@ -194,7 +194,7 @@ export class SharedTail {
     waiter.timer.cancel()
     waiter.signal?.removeEventListener('abort', waiter.end)
     this.#deps.metrics?.tailWaiters(-1)
-    if (this.#waiters.size === 0 && !this.#closed) {
+    if (this.#waiters.size === 0 && this.#closed === undefined) {
       this.#linger?.cancel()
       this.#linger = this.#deps.clock.after(lingerMs, () => {
         if (this.#waiters.size === 0) this.#stop()

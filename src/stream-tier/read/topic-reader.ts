@@ -87,7 +87,7 @@ export class TopicReader {
   readonly #deps: TopicReaderDeps
   readonly #catchUp: CatchUp
   readonly #tail: SharedTail
-  #closed = false
+  #closed: ErrorName | undefined
 
   constructor(deps: TopicReaderDeps) {
     this.#deps = deps
@@ -102,11 +102,12 @@ export class TopicReader {
 
   /**
    * The next events from `positions` (one per partition). Changes nothing: the same call gives the same events again.
-   * Errors: UNKNOWN_TOPIC, TOPIC_CHANGED, UNAVAILABLE, UNSUPPORTED (plain topics), DRAINING (closed).
+   * Errors: UNKNOWN_TOPIC, TOPIC_CHANGED, UNAVAILABLE, UNSUPPORTED (plain topics), and what
+   * close() was given.
    */
   async read(positions: readonly PartitionPosition[], options: ReadOptions): Promise<ReadBatch> {
     const { clock, topic } = this.#deps
-    if (this.#closed) throw new TrunklineError('DRAINING')
+    if (this.#closed !== undefined) throw new TrunklineError(this.#closed)
     if (topic.format !== 'sealed') throw new TrunklineError('UNSUPPORTED', { details: { feature: 'plain topics' } })
     if (positions.length !== topic.partitions) throw new Error('one position per partition')
     const { bytesMin = 1, signal } = options
@@ -136,10 +137,10 @@ export class TopicReader {
     }
   }
 
-  /** Waiting reads end with DRAINING. Idempotent. */
-  close(): void {
-    this.#closed = true
-    this.#tail.close()
+  /** Waiting reads, and all that come later, end with this error. Idempotent. */
+  close(because: 'DRAINING' | 'TOPIC_CHANGED' = 'DRAINING'): void {
+    this.#closed ??= because
+    this.#tail.close(because)
   }
 
   async #begin(positions: readonly PartitionPosition[]): Promise<Reading> {

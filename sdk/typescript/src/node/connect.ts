@@ -68,7 +68,8 @@ function tokenSource(target: URL, credentials: Credentials): () => Promise<Acces
     return async () => ({ token: typeof token === 'string' ? token : await token() })
   }
   const tokenUrl = credentials.tokenUrl === undefined ? defaultTokenUrl(target) : parseUrl(credentials.tokenUrl)
-  if (tokenUrl.protocol !== 'http:' && tokenUrl.protocol !== 'https:') throw badRequest('tokenUrl', 'not http: or https:')
+  if (tokenUrl.protocol !== 'http:' && tokenUrl.protocol !== 'https:')
+    throw badRequest('tokenUrl', 'not http: or https:')
   return () => fetchAccessToken(tokenUrl, credentials, systemClock)
 }
 

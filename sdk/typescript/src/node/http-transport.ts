@@ -2,7 +2,7 @@
 // N1 Every call settles: with its answer, by its timeout, or when its connection fails. None is ever sent twice: Node's
 //    agent does not repeat a POST.
 // N2 A reply is at most frameBytesMax; a longer one is MALFORMED_FRAME and its connection is dropped.
-import { Agent as HttpAgent, type ClientRequest, type IncomingMessage, request as httpRequest } from 'node:http'
+import { type ClientRequest, Agent as HttpAgent, request as httpRequest, type IncomingMessage } from 'node:http'
 import { Agent as HttpsAgent, request as httpsRequest } from 'node:https'
 import type { Clock } from '../../../../src/fsm/client/client-ports.ts'
 import { TrunklineError } from '../../../../src/protocol/errors.ts'
@@ -45,7 +45,8 @@ export class HttpTransport implements Transport {
     const seqid = this.#seqid
     const body = await this.#post(method, encodeCall(method, seqid, request), options)
     const message = decodeReply(method, body)
-    if (message.seqid !== seqid) throw new TrunklineError('MALFORMED_FRAME', { details: { why: 'answer to another call' } })
+    if (message.seqid !== seqid)
+      throw new TrunklineError('MALFORMED_FRAME', { details: { why: 'answer to another call' } })
     if ('error' in message) throw message.error
     return message.reply
   }
@@ -60,15 +61,21 @@ export class HttpTransport implements Transport {
   #post(method: MethodName, message: Uint8Array, { timeoutMs, signal }: CallOptions): Promise<Uint8Array> {
     return new Promise((resolve, reject) => {
       const send = this.#url.protocol === 'https:' ? httpsRequest : httpRequest
-      const headers = { 'content-type': 'application/x-thrift', accept: 'application/x-thrift', 'content-length': message.length }
+      const headers = {
+        'content-type': 'application/x-thrift',
+        accept: 'application/x-thrift',
+        'content-length': message.length,
+      }
       const request = send(this.#url, { method: 'POST', agent: this.#agent, headers })
       const finish = (outcome: { body: Uint8Array } | { error: TrunklineError }): void => {
         if (!this.#out.delete(request)) return
         timer.cancel()
         signal?.removeEventListener('abort', giveUp)
-        if ('body' in outcome) return resolve(outcome.body)
-        request.destroy()
-        reject(outcome.error)
+        if ('body' in outcome) resolve(outcome.body)
+        else {
+          request.destroy()
+          reject(outcome.error)
+        }
       }
       const giveUp = (): void => finish({ error: new TrunklineError('DEADLINE', { details: { method } }) })
       this.#out.add(request)
@@ -82,12 +89,16 @@ export class HttpTransport implements Transport {
   }
 }
 
-function collect(response: IncomingMessage, finish: (outcome: { body: Uint8Array } | { error: TrunklineError }) => void): void {
+function collect(
+  response: IncomingMessage,
+  finish: (outcome: { body: Uint8Array } | { error: TrunklineError }) => void,
+): void {
   const chunks: Buffer[] = []
   let size = 0
   response.on('data', (chunk: Buffer) => {
     size += chunk.length
-    if (size > frameBytesMax) return finish({ error: new TrunklineError('MALFORMED_FRAME', { details: { why: 'reply too large' } }) })
+    if (size > frameBytesMax)
+      return finish({ error: new TrunklineError('MALFORMED_FRAME', { details: { why: 'reply too large' } }) })
     chunks.push(chunk)
   })
   response.on('error', (cause) => finish({ error: unavailable('connection failed', cause) }))
@@ -111,5 +122,9 @@ function errorOfStatus(status: number): TrunklineError {
 
 function unavailable(why: string, cause?: unknown): TrunklineError {
   // Seen from here nobody asked us to wait: the session's own growing waits decide.
-  return new TrunklineError('UNAVAILABLE', { details: { why }, retryAfterMs: 0, ...(cause === undefined ? {} : { cause }) })
+  return new TrunklineError('UNAVAILABLE', {
+    details: { why },
+    retryAfterMs: 0,
+    ...(cause === undefined ? {} : { cause }),
+  })
 }

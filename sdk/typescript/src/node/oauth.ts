@@ -23,7 +23,8 @@ export async function fetchAccessToken(tokenUrl: URL, secret: ClientSecret, cloc
     client_secret: secret.clientSecret,
   })
   const { status, body } = await post(tokenUrl, form.toString(), clock)
-  if (status === 400 || status === 401 || status === 403) throw new TrunklineError('UNAUTHENTICATED', { details: { httpStatus: String(status) } })
+  if (status === 400 || status === 401 || status === 403)
+    throw new TrunklineError('UNAUTHENTICATED', { details: { httpStatus: String(status) } })
   if (status !== 200) throw unavailable(`HTTP ${status}`)
   const answer = parse(body)
   const token = answer['access_token']
@@ -81,5 +82,9 @@ function parse(body: string): Record<string, unknown> {
 
 function unavailable(why: string, cause?: unknown): TrunklineError {
   // Seen from here nobody asked us to wait: the session's own growing waits decide.
-  return new TrunklineError('UNAVAILABLE', { details: { why }, retryAfterMs: 0, ...(cause === undefined ? {} : { cause }) })
+  return new TrunklineError('UNAVAILABLE', {
+    details: { why },
+    retryAfterMs: 0,
+    ...(cause === undefined ? {} : { cause }),
+  })
 }

@@ -74,12 +74,20 @@ export class TcpTransport implements Transport {
     return Promise.resolve()
   }
 
-  #exchange(connection: Connection, method: MethodName, seqid: number, frame: readonly Uint8Array[], options: CallOptions): Promise<unknown> {
+  #exchange(
+    connection: Connection,
+    method: MethodName,
+    seqid: number,
+    frame: readonly Uint8Array[],
+    options: CallOptions,
+  ): Promise<unknown> {
     const { socket, calls } = connection
     return new Promise((resolve, reject) => {
-      if (options.signal?.aborted === true) return reject(new TrunklineError('DEADLINE', { details: { why: 'aborted' } }))
+      if (options.signal?.aborted === true)
+        return reject(new TrunklineError('DEADLINE', { details: { why: 'aborted' } }))
       if (socket.destroyed) return reject(unavailable('connection lost'))
-      if (socket.writableLength > (this.#options.unsentBytesMax ?? unsentBytesMaxDefault)) return reject(unavailable('peer does not read'))
+      if (socket.writableLength > (this.#options.unsentBytesMax ?? unsentBytesMaxDefault))
+        return reject(unavailable('peer does not read'))
       let timer: Timer | undefined
       const giveUp = (): void => settle({ error: new TrunklineError('DEADLINE', { details: { method } }) })
       const settle: PendingCall['settle'] = (outcome) => {
@@ -204,5 +212,9 @@ function framed(message: Uint8Array): readonly Uint8Array[] {
 
 function unavailable(why: string, cause?: unknown): TrunklineError {
   // Seen from here nobody asked us to wait: the session's own growing waits decide.
-  return new TrunklineError('UNAVAILABLE', { details: { why }, retryAfterMs: 0, ...(cause === undefined ? {} : { cause }) })
+  return new TrunklineError('UNAVAILABLE', {
+    details: { why },
+    retryAfterMs: 0,
+    ...(cause === undefined ? {} : { cause }),
+  })
 }

@@ -27,7 +27,14 @@ import {
   type WriteOutcome,
   type WriteRequest,
 } from '../../../../src/protocol/messages.ts'
-import { issueChallenge, judgeTurn, newestChallenge, openTurns, type SlotTurns, takeTurn } from '../../../../src/protocol/turns.ts'
+import {
+  issueChallenge,
+  judgeTurn,
+  newestChallenge,
+  openTurns,
+  type SlotTurns,
+  takeTurn,
+} from '../../../../src/protocol/turns.ts'
 import { writeHash } from '../../../../src/protocol/write-hash.ts'
 import { Bearer } from '../../src/bearer.ts'
 import { TrunklineClient } from '../../src/client.ts'
@@ -189,10 +196,7 @@ export class FakeGateway implements Transport {
         return reply
       }
       case 'delay-request':
-        return this.#within(
-          options.timeoutMs,
-          this.#sleep(fault.delayMs).then(run),
-        )
+        return this.#within(options.timeoutMs, this.#sleep(fault.delayMs).then(run))
       case 'duplicate': {
         const first = run()
         const second = run()
@@ -263,9 +267,15 @@ export class FakeGateway implements Transport {
       // Release: that session, and no other, appends nothing any more.
       old.state = 'gone'
       const from = JSON.parse(textOf(resume.writeCursor)) as number[]
-      outcomes = (resume.writes ?? []).map(({ n, partitions }) => this.judgeLookUp(n, this.#lookUp(session, n, partitions, from)))
+      outcomes = (resume.writes ?? []).map(({ n, partitions }) =>
+        this.judgeLookUp(n, this.#lookUp(session, n, partitions, from)),
+      )
       session.expected = outcomes
-        .filter(({ parts }) => parts.some(({ state }) => state === partState.missing) && !parts.some(({ state }) => state === partState.unknown))
+        .filter(
+          ({ parts }) =>
+            parts.some(({ state }) => state === partState.missing) &&
+            !parts.some(({ state }) => state === partState.unknown),
+        )
         .map(({ n }) => n)
     }
     this.#sessions.set(session.token, session)
@@ -277,7 +287,9 @@ export class FakeGateway implements Transport {
       partitions: this.partitions,
       limits: this.limits,
       expiresAtMs: this.clock.nowMs() + 3_600_000,
-      ...(reads ? { cursor: bytesOf(JSON.stringify(session.position)) } : { writeCursor: this.#ends(), nextN: session.nextN }),
+      ...(reads
+        ? { cursor: bytesOf(JSON.stringify(session.position)) }
+        : { writeCursor: this.#ends(), nextN: session.nextN }),
       ...(outcomes === undefined ? {} : { outcomes }),
     }
   }
@@ -285,11 +297,16 @@ export class FakeGateway implements Transport {
   #lookUp(session: FakeSession, n: number, partitions: readonly number[], from: readonly number[]): WriteOutcome {
     const parts: PartResult[] = partitions.map((partition, part) => {
       const stored = this.log[partition] ?? []
-      const offset = stored.findIndex((one, at) => at >= (from[partition] ?? 0) && one.producer === session.producer && one.n === n && one.part === part)
+      const offset = stored.findIndex(
+        (one, at) =>
+          at >= (from[partition] ?? 0) && one.producer === session.producer && one.n === n && one.part === part,
+      )
       if (offset < 0) return { part, partition, state: partState.missing }
       return { part, partition, state: partState.landed, offset }
     })
-    const hash = partitions.map((partition) => this.log[partition]?.find((one) => one.producer === session.producer && one.n === n)?.hash)[0]
+    const hash = partitions.map(
+      (partition) => this.log[partition]?.find((one) => one.producer === session.producer && one.n === n)?.hash,
+    )[0]
     if (parts.some(({ state }) => state === partState.landed)) session.landed.set(n, { hash: hash ?? '', parts })
     return { n, parts }
   }
@@ -303,13 +320,21 @@ export class FakeGateway implements Transport {
     const fingerprint = fingerprintOf(method, request)
     switch (judgeTurn(turns, seq, request.proof?.challenge ?? new Uint8Array())) {
       case 'out-of-turn':
-        throw new TrunklineError('SEQUENCE_MISMATCH', { expected: turns.next, details: { of: 'seq' }, turn: this.#turn(session, slot) })
+        throw new TrunklineError('SEQUENCE_MISMATCH', {
+          expected: turns.next,
+          details: { of: 'seq' },
+          turn: this.#turn(session, slot),
+        })
       case 'bad-challenge':
         throw new TrunklineError('BAD_CHALLENGE', { turn: this.#turn(session, slot) })
       case 'repeat': {
         const cached = session.cache[slot].get(seq)
         if (cached?.fingerprint === fingerprint) return cached.reply
-        throw new TrunklineError('SEQUENCE_MISMATCH', { expected: turns.next, details: { of: 'seq' }, turn: this.#turn(session, slot) })
+        throw new TrunklineError('SEQUENCE_MISMATCH', {
+          expected: turns.next,
+          details: { of: 'seq' },
+          turn: this.#turn(session, slot),
+        })
       }
       case 'run': {
         session.turns[slot] = takeTurn(turns)
@@ -388,9 +413,11 @@ export class FakeGateway implements Transport {
   async #read(session: FakeSession, request: ReadRequest, timeoutMs: number): Promise<object> {
     const { n, ackOf } = request
     if (n === session.step && session.batch !== undefined) return this.#readReply(session, session.batch)
-    if (n !== session.step + 1) throw new TrunklineError('SEQUENCE_MISMATCH', { expected: session.step + 1, details: { of: 'n' } })
+    if (n !== session.step + 1)
+      throw new TrunklineError('SEQUENCE_MISMATCH', { expected: session.step + 1, details: { of: 'n' } })
     if (session.batch !== undefined) {
-      if (ackOf !== session.step) throw new TrunklineError('SEQUENCE_MISMATCH', { expected: session.step, details: { of: 'n' } })
+      if (ackOf !== session.step)
+        throw new TrunklineError('SEQUENCE_MISMATCH', { expected: session.step, details: { of: 'n' } })
       session.position = session.batch.next
       session.batch = undefined
     }
@@ -427,7 +454,13 @@ export class FakeGateway implements Transport {
   }
 
   #readReply(session: FakeSession, batch: { blocks: Block[]; next: number[]; count: number }): object {
-    return { n: session.step, count: batch.count, cursor: bytesOf(JSON.stringify(batch.next)), blocks: batch.blocks, atEnd: true }
+    return {
+      n: session.step,
+      count: batch.count,
+      cursor: bytesOf(JSON.stringify(batch.next)),
+      blocks: batch.blocks,
+      atEnd: true,
+    }
   }
 
   #startPosition({ startAt }: AllocateRequest): number[] {

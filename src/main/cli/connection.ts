@@ -1,0 +1,143 @@
+// Owns: which gateway a command talks to, and as whom: option > environment > the nearest .trunkline/dev.json.
+// 1. A secret never stands in an argument: it comes from a file, or from dev.json.
+// 2. The secret of dev.json goes to the gateway of dev.json only, never to a URL given otherwise.
+import { type Command, Option } from 'commander'
+import { readSecretFile } from '../../config/secret-file.ts'
+import { TrunklineError } from '../../protocol/errors.ts'
+import { type DevFile, findDevFile, isRunning } from './dev-file.ts'
+import { exitCode } from './exit-codes.ts'
+import { CommandFailure, errnoOf } from './failure.ts'
+
+export interface ConnectionOptions {
+  readonly url?: string
+  readonly tokenUrl?: string
+  readonly clientId?: string
+  readonly clientSecretFile?: string
+}
+
+export interface Connection {
+  /** For the SDK: thrift:, http: or https:. */
+  readonly url: string
+  /** Of the JSON API; undefined when only a Thrift URL is known. */
+  readonly httpUrl: string | undefined
+  readonly tokenUrl: string
+  readonly clientId: string
+  readonly clientSecret: string
+  /** The dev.json it comes from. */
+  readonly devFile: { readonly path: string; readonly pid: number } | undefined
+}
+
+const httpPortDefault = 7470
+
+/** Adds the options that every command of a client has. */
+export function addConnectionOptions(command: Command): Command {
+  return command
+    .addOption(new Option('--url <url>', 'gateway: http(s)://host[:7470] or thrift://host[:7471]').env('TRUNKLINE_URL'))
+    .addOption(
+      new Option('--token-url <url>', 'where access tokens are issued (default: /oauth/token of the gateway)').env(
+        'TRUNKLINE_TOKEN_URL',
+      ),
+    )
+    .addOption(new Option('--client-id <id>', 'client that logs in').env('TRUNKLINE_CLIENT_ID'))
+    .addOption(
+      new Option('--client-secret-file <file>', 'file with its secret, mode 0600').env('TRUNKLINE_CLIENT_SECRET_FILE'),
+    )
+}
+
+/** Throws CommandFailure, or BAD_CONFIG for the secret's file. */
+export function resolveConnection(options: ConnectionOptions, folder: string): Connection {
+  const credentials = givenCredentials(options)
+  if (options.url !== undefined) {
+    if (credentials === undefined) {
+      throw new CommandFailure(
+        exitCode.usage,
+        '--url needs --client-id and --client-secret-file (or TRUNKLINE_CLIENT_ID and TRUNKLINE_CLIENT_SECRET_FILE)',
+      )
+    }
+    return { ...urlsOf(options.url, options.tokenUrl), ...credentials, devFile: undefined }
+  }
+  const found = findDevFile(folder)
+  if (found === undefined) {
+    throw new CommandFailure(
+      exitCode.usage,
+      'no gateway is known: start `npx trunkline dev` here (or in a folder above), or give --url, --client-id and --client-secret-file',
+    )
+  }
+  const { path, content } = found
+  return { ...urlsOfDevFile(content), ...(credentials ?? secretOf(content)), devFile: { path, pid: content.pid } }
+}
+
+/** Says more about a gateway that could not be reached: where, and that nothing runs there any more. */
+export function explained(thrown: unknown, connection: Connection): unknown {
+  if (!(thrown instanceof TrunklineError)) return thrown
+  if (thrown.name === 'UNAUTHENTICATED') {
+    return thrown.with({ details: { clientId: connection.clientId, url: connection.tokenUrl } })
+  }
+  if (thrown.name !== 'UNAVAILABLE') return thrown
+  const { devFile } = connection
+  if (devFile !== undefined && !isRunning(devFile.pid)) {
+    return new CommandFailure(
+      exitCode.unavailable,
+      `no gateway runs: ${devFile.path} is left over from process ${devFile.pid}, which has ended; start \`npx trunkline dev\` there again`,
+      thrown,
+    )
+  }
+  const why = errnoOf(thrown.cause) ?? thrown.details['why']
+  return thrown.with({ details: { url: connection.url, ...(why === undefined ? {} : { why }) } })
+}
+
+function givenCredentials(options: ConnectionOptions): { clientId: string; clientSecret: string } | undefined {
+  const { clientId, clientSecretFile } = options
+  if (clientId === undefined && clientSecretFile === undefined) return undefined
+  if (clientId === undefined || clientSecretFile === undefined) {
+    throw new CommandFailure(exitCode.usage, '--client-id and --client-secret-file go together')
+  }
+  return { clientId, clientSecret: readSecretFile('clientSecretFile', clientSecretFile) }
+}
+
+function secretOf({ clientId, clientSecret }: DevFile): { clientId: string; clientSecret: string } {
+  return { clientId, clientSecret }
+}
+
+type Urls = Pick<Connection, 'url' | 'httpUrl' | 'tokenUrl'>
+
+function urlsOfDevFile({ thriftUrl, httpUrl }: DevFile): Urls {
+  return { url: thriftUrl, httpUrl, tokenUrl: tokenUrlOf(httpUrl) }
+}
+
+function urlsOf(text: string, tokenUrlText: string | undefined): Urls {
+  const url = parseUrl('--url', text)
+  const tokenUrl = tokenUrlText === undefined ? undefined : parseUrl('--token-url', tokenUrlText).href
+  switch (url.protocol) {
+    case 'http:':
+    case 'https:': {
+      if (url.protocol === 'http:' && url.port === '' && !/:80(\/|$)/.test(text)) url.port = String(httpPortDefault)
+      const base = url.href.replace(/\/+$/, '')
+      return { url: base, httpUrl: base, tokenUrl: tokenUrl ?? tokenUrlOf(base) }
+    }
+    case 'thrift:':
+      return {
+        url: text,
+        httpUrl: undefined,
+        tokenUrl: tokenUrl ?? tokenUrlOf(`http://${url.hostname}:${httpPortDefault}`),
+      }
+    case 'thrifts:':
+      throw new TrunklineError('UNSUPPORTED', { details: { feature: 'thrifts', instead: 'https' } })
+    default:
+      throw new CommandFailure(exitCode.usage, '--url is neither http:, https: nor thrift:')
+  }
+}
+
+function parseUrl(option: string, text: string): URL {
+  const url = URL.canParse(text) ? new URL(text) : undefined
+  if (url === undefined || url.hostname === '')
+    throw new CommandFailure(exitCode.usage, `${option} is not a URL: http://host:7470`)
+  if (url.username !== '' || url.password !== '') {
+    throw new CommandFailure(exitCode.usage, `${option} carries credentials: use --client-id and --client-secret-file`)
+  }
+  return url
+}
+
+function tokenUrlOf(httpUrl: string): string {
+  return `${httpUrl}/oauth/token`
+}

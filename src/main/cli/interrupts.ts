@@ -1,0 +1,73 @@
+// Owns: what Ctrl-C and SIGTERM do to a command: the first asks it to finish what it has, the next one ends it at once.
+// 1. `npm run` and `npx` pass a signal on that the terminal has already sent to the whole group: what follows the first
+//    within `echoMs` is the same key press.
+import type { Clock } from '../../ports/clock.ts'
+import { type ExitCode, exitCode } from './exit-codes.ts'
+
+const echoMs = 500
+const caught = ['SIGINT', 'SIGTERM', 'SIGHUP'] as const
+type Caught = (typeof caught)[number]
+
+export interface InterruptHandlers {
+  /** Once, for the first signal. */
+  readonly onFirst?: (name: Caught) => void
+  /** Before the process ends at once. */
+  readonly onSecond?: () => void
+}
+
+/** How signals reach a command and how it ends; tests bring their own. */
+export interface SignalSource {
+  on(name: Caught, listener: (name: Caught) => void): unknown
+  off(name: Caught, listener: (name: Caught) => void): unknown
+  exit(code: number): void
+}
+
+export class Interrupts {
+  readonly #abort = new AbortController()
+  readonly #clock: Clock
+  readonly #handlers: InterruptHandlers
+  readonly #source: SignalSource
+  #first: { readonly name: Caught; readonly atMs: number } | undefined
+
+  /** Listens until `stop()`. */
+  constructor(clock: Clock, handlers: InterruptHandlers = {}, source: SignalSource = processSignals) {
+    this.#clock = clock
+    this.#handlers = handlers
+    this.#source = source
+    for (const name of caught) source.on(name, this.#take)
+  }
+
+  /** Aborted by the first signal. */
+  get signal(): AbortSignal {
+    return this.#abort.signal
+  }
+
+  /** The code of a command that a signal kept from its end; undefined when none came. */
+  get exitCode(): ExitCode | undefined {
+    if (this.#first === undefined) return undefined
+    return this.#first.name === 'SIGINT' ? exitCode.interrupted : exitCode.terminated
+  }
+
+  stop(): void {
+    for (const name of caught) this.#source.off(name, this.#take)
+  }
+
+  readonly #take = (name: Caught): void => {
+    const nowMs = this.#clock.monotonicMs()
+    if (this.#first === undefined) {
+      this.#first = { name, atMs: nowMs }
+      this.#handlers.onFirst?.(name)
+      this.#abort.abort()
+      return
+    }
+    if (nowMs - this.#first.atMs < echoMs) return
+    this.#handlers.onSecond?.()
+    this.#source.exit(name === 'SIGINT' ? exitCode.interrupted : exitCode.terminated)
+  }
+}
+
+const processSignals: SignalSource = {
+  on: (name, listener) => process.on(name, listener),
+  off: (name, listener) => process.off(name, listener),
+  exit: (code) => process.exit(code),
+}

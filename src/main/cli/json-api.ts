@@ -1,0 +1,110 @@
+// Owns: calls of the JSON API for the commands about topics: bearer, deadline, problem+json → TrunklineError.
+// 1. Nothing is repeated: a person sees what happened and decides.
+// Leaves out: publishing and reading, which the SDK does.
+import { fetchAccessToken } from '../../../sdk/typescript/src/node/oauth.ts'
+import { systemClock } from '../../adapters/clock/system-clock.ts'
+import { TrunklineError } from '../../protocol/errors.ts'
+import { type Connection, explained } from './connection.ts'
+import { exitCode } from './exit-codes.ts'
+import { CommandFailure } from './failure.ts'
+
+const timeoutMs = 20_000
+const answerBytesMax = 8 * 1024 * 1024
+
+export async function accessTokenOf(connection: Connection): Promise<string> {
+  const { clientId, clientSecret, tokenUrl } = connection
+  try {
+    return (await fetchAccessToken(new URL(tokenUrl), { clientId, clientSecret }, systemClock)).token
+  } catch (thrown) {
+    throw explained(thrown, connection)
+  }
+}
+
+export class JsonApi {
+  readonly #connection: Connection
+  readonly #baseUrl: string
+  #token: string | undefined
+
+  /** Throws CommandFailure when the connection knows no HTTP URL. */
+  constructor(connection: Connection) {
+    if (connection.httpUrl === undefined) {
+      throw new CommandFailure(exitCode.usage, 'topics are managed over HTTP: give an http(s) URL')
+    }
+    this.#connection = connection
+    this.#baseUrl = connection.httpUrl
+  }
+
+  /** The answer's JSON; undefined without a body. Errors: the gateway's own, UNAVAILABLE. */
+  async call(method: 'GET' | 'POST' | 'DELETE', path: string, body?: object): Promise<unknown> {
+    this.#token ??= await accessTokenOf(this.#connection)
+    const { status, text } = await this.#exchange(method, path, this.#token, body)
+    if (status >= 200 && status < 300) return text === '' ? undefined : this.#parsed(text, status)
+    throw problemOf(this.#parsed(text, status)) ?? this.#notOurs(status)
+  }
+
+  async #exchange(
+    method: string,
+    path: string,
+    token: string,
+    body?: object,
+  ): Promise<{ status: number; text: string }> {
+    try {
+      const response = await fetch(`${this.#baseUrl}${path}`, {
+        method,
+        headers: {
+          authorization: `Bearer ${token}`,
+          accept: 'application/json, application/problem+json',
+          ...(body === undefined ? {} : { 'content-type': 'application/json' }),
+        },
+        ...(body === undefined ? {} : { body: JSON.stringify(body) }),
+        redirect: 'error',
+        signal: AbortSignal.timeout(timeoutMs),
+      })
+      return { status: response.status, text: await boundedText(response) }
+    } catch (thrown) {
+      if (thrown instanceof CommandFailure) throw thrown
+      // fetch wraps the system's error, whose code says why.
+      const cause = thrown instanceof Error && thrown.cause !== undefined ? thrown.cause : thrown
+      throw explained(new TrunklineError('UNAVAILABLE', { cause }), this.#connection)
+    }
+  }
+
+  #parsed(text: string, status: number): unknown {
+    try {
+      return JSON.parse(text)
+    } catch {
+      // A proxy's page, say.
+      throw this.#notOurs(status)
+    }
+  }
+
+  #notOurs(status: number): CommandFailure {
+    return new CommandFailure(
+      exitCode.unavailable,
+      `${this.#baseUrl} does not answer as a Trunkline gateway (HTTP ${status})`,
+    )
+  }
+}
+
+async function boundedText(response: Response): Promise<string> {
+  if (response.body === null) return ''
+  const chunks: Uint8Array[] = []
+  let size = 0
+  for await (const chunk of response.body) {
+    const bytes: Uint8Array = chunk
+    size += bytes.length
+    if (size > answerBytesMax) throw new CommandFailure(exitCode.unavailable, 'the answer of the gateway is too long')
+    chunks.push(bytes)
+  }
+  return Buffer.concat(chunks).toString('utf8')
+}
+
+/** Undefined when it is not a problem of ours. */
+function problemOf(content: unknown): TrunklineError | undefined {
+  if (typeof content !== 'object' || content === null || !('code' in content) || typeof content.code !== 'number')
+    return undefined
+  const details =
+    'details' in content && typeof content.details === 'object' && content.details !== null ? content.details : {}
+  const texts = Object.entries(details).filter((entry): entry is [string, string] => typeof entry[1] === 'string')
+  return TrunklineError.fromCode(content.code, { details: Object.fromEntries(texts) })
+}

@@ -1,0 +1,12 @@
+// Owns: numbers between two bounds, both included.
+import type { SeededRandom } from '../../../src/adapters/random/seeded-random.ts'
+import type { Range } from './profile.ts'
+
+export function within(random: SeededRandom, { min, max }: Range): number {
+  return min + random.below(max - min + 1)
+}
+
+/** Whole, or with a fraction where the bounds are below one. */
+export function shareWithin(random: SeededRandom, { min, max }: Range): number {
+  return min + (max - min) * random.fraction()
+}

@@ -1,0 +1,58 @@
+// Owns: a process's handle on the switchboard, through its gate: a paused node serves nothing until it goes on.
+import type {
+  AllocateOutcome,
+  CallOptions,
+  CallOutcome,
+  NodePresence,
+  ServeHandlers,
+  Serving,
+  Switchboard,
+} from '../../../src/ports/switchboard.ts'
+import type { Incarnation } from '../../../src/protocol/ids.ts'
+import type { Gate } from './gate.ts'
+
+export class GatedSwitchboard implements Switchboard {
+  readonly #inner: Switchboard
+  readonly #gate: Gate
+
+  constructor(inner: Switchboard, gate: Gate) {
+    this.#inner = inner
+    this.#gate = gate
+  }
+
+  allocate(body: Uint8Array, options: CallOptions): Promise<AllocateOutcome> {
+    return this.#gate.hear(this.#inner.allocate(body, options))
+  }
+
+  call(key: Incarnation, body: Uint8Array, options: CallOptions): Promise<CallOutcome> {
+    return this.#gate.hear(this.#inner.call(key, body, options))
+  }
+
+  async serve(key: Incarnation, handlers: ServeHandlers): Promise<Serving> {
+    const gated = (serve: ServeHandlers['call']): ServeHandlers['call'] => {
+      return (body, context) =>
+        new Promise((resolve, reject) => {
+          // The answer, too, leaves only while the process runs.
+          this.#gate.run(() => {
+            serve(body, context).then(
+              (answer) => this.#gate.run(() => resolve(answer)),
+              (thrown: unknown) => this.#gate.run(() => reject(thrown)),
+            )
+          })
+        })
+    }
+    return this.#inner.serve(key, { allocate: gated(handlers.allocate), call: gated(handlers.call) })
+  }
+
+  presence(): readonly NodePresence[] {
+    return this.#inner.presence()
+  }
+
+  onGone(listener: (key: Incarnation) => void): () => void {
+    return this.#inner.onGone((key) => this.#gate.run(() => listener(key)))
+  }
+
+  close(): Promise<void> {
+    return this.#inner.close()
+  }
+}

@@ -1,0 +1,80 @@
+import { describe, expect, it } from 'vitest'
+import { SimulatedClock } from '../../../../src/adapters/clock/simulated-clock.ts'
+import { Interrupts, type SignalSource } from '../../../../src/main/cli/interrupts.ts'
+
+type Listener = Parameters<SignalSource['on']>[1]
+type Name = Parameters<Listener>[0]
+
+class FakeSignals implements SignalSource {
+  readonly listeners = new Map<Name, Listener>()
+  readonly exits: number[] = []
+
+  on(name: Name, listener: Listener): void {
+    this.listeners.set(name, listener)
+  }
+
+  off(name: Name): void {
+    this.listeners.delete(name)
+  }
+
+  exit(code: number): void {
+    this.exits.push(code)
+  }
+
+  raise(name: Name): void {
+    this.listeners.get(name)?.(name)
+  }
+}
+
+function given(): { signals: FakeSignals; clock: SimulatedClock; heard: string[]; interrupts: Interrupts } {
+  const signals = new FakeSignals()
+  const clock = new SimulatedClock()
+  const heard: string[] = []
+  const handlers = { onFirst: (name: Name) => heard.push(`first ${name}`), onSecond: () => heard.push('second') }
+  return { signals, clock, heard, interrupts: new Interrupts(clock, handlers, signals) }
+}
+
+describe('interrupts', () => {
+  it('given none, have no exit code', () => {
+    const { interrupts } = given()
+    expect(interrupts.exitCode).toBeUndefined()
+    expect(interrupts.signal.aborted).toBe(false)
+  })
+
+  it.each<[Name, number]>([
+    ['SIGINT', 130],
+    ['SIGTERM', 143],
+    ['SIGHUP', 143],
+  ])('given the first %s, ask the command to end and leave the process alone', (name, code) => {
+    const { signals, heard, interrupts } = given()
+    signals.raise(name)
+    expect(interrupts.signal.aborted).toBe(true)
+    expect(interrupts.exitCode).toBe(code)
+    expect(heard).toEqual([`first ${name}`])
+    expect(signals.exits).toEqual([])
+  })
+
+  it('given the echo of a key press that npm passes on, do not take it for a second one', async () => {
+    const { signals, clock, heard } = given()
+    signals.raise('SIGINT')
+    await clock.advance(400)
+    signals.raise('SIGINT')
+    expect(signals.exits).toEqual([])
+    expect(heard).toEqual(['first SIGINT'])
+  })
+
+  it('given a second one later, end the process at once with the signal’s code', async () => {
+    const { signals, clock, heard } = given()
+    signals.raise('SIGINT')
+    await clock.advance(600)
+    signals.raise('SIGINT')
+    expect(signals.exits).toEqual([130])
+    expect(heard).toEqual(['first SIGINT', 'second'])
+  })
+
+  it('given stop, do not listen any more', () => {
+    const { signals, interrupts } = given()
+    interrupts.stop()
+    expect(signals.listeners.size).toBe(0)
+  })
+})
