@@ -135,7 +135,9 @@ export class ReadSession extends Session {
     const batch = this.#batch
     if (batch === undefined) {
       // Acked, and then the fetch of the next step failed: what it held is let go.
-      this.answer(request, { error: new TrunklineError('SEQUENCE_MISMATCH', { expected: n + 1, details: { of: 'n' } }) })
+      this.answer(request, {
+        error: new TrunklineError('SEQUENCE_MISMATCH', { expected: n + 1, details: { of: 'n' } }),
+      })
       return
     }
     this.answer(request, {

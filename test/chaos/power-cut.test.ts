@@ -5,7 +5,7 @@
 // Leaves out: cuts in the middle of one call into the system (the process is frozen between two), and disks that lie.
 import { mkdirSync, rmSync } from 'node:fs'
 import { join } from 'node:path'
-import { afterAll, beforeAll, describe, expect, it } from 'vitest'
+import { afterAll, beforeAll, expect, it } from 'vitest'
 import { SeededRandom } from '../../src/adapters/random/seeded-random.ts'
 import { checkFolder } from '../support/crash/check-folder.ts'
 import { drainTopic } from '../support/crash/drain.ts'

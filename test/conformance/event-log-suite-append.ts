@@ -75,7 +75,7 @@ export function describeAppends(bench: () => Bench): void {
       const { harness, at, identity } = bench()
       const writer = await harness.run(harness.log.open(identity()))
       const first = writer.append(at(0), [record('a')])
-      expect(() => writer.append(at(0), [record('b')])).toThrow()
+      expect(() => writer.append(at(0), [record('b')])).toThrow('in flight')
       landedAt(await harness.run(first))
       await land(bench(), writer, at(0), 'c')
       expect(await texts(bench(), at(0))).toEqual(['a', 'c'])
@@ -129,9 +129,9 @@ export function describeAppends(bench: () => Bench): void {
       const { harness, identity } = bench()
       const mine = identity()
       await harness.run(harness.log.open(mine))
-      await expect(harness.run(harness.log.open(mine))).rejects.toThrow()
+      await expect(harness.run(harness.log.open(mine))).rejects.toThrow('used before')
       const other = await harness.another()
-      await expect(harness.run(other.open(mine))).rejects.toThrow()
+      await expect(harness.run(other.open(mine))).rejects.toThrow('used before')
     })
 
     it('Given two identities, then their numbers differ and both append', async () => {

@@ -98,7 +98,7 @@ export function describeFences(bench: () => Bench): void {
       const unknown = makeIncarnation('ghost', 'never')
       const answer = await harness.run(harness.log.fence({ identity: unknown, pid: 4_711 }, [at(0)]))
       expect(answer).toEqual([{ at: at(0), barrierOffset: 0 }])
-      await expect(harness.run(harness.log.open(unknown))).rejects.toThrow()
+      await expect(harness.run(harness.log.open(unknown))).rejects.toThrow('used before')
     })
 
     it('Given a target with another PID than its identity has, then the barrier goes under the identity', async () => {

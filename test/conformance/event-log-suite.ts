@@ -42,8 +42,8 @@ export interface Bench {
   readonly harness: EventLogHarness
   readonly topic: TopicName
   /** Partition of the test's topic. */
-  at(partition: number): TopicPartition
-  identity(): Incarnation
+  readonly at: (partition: number) => TopicPartition
+  readonly identity: () => Incarnation
 }
 
 export const suitePartitions = 4

@@ -19,7 +19,7 @@ interface Parts {
   readonly clock: SimulatedClock
   readonly random: SeededRandom
   /** The n-th node's connection. */
-  broker(node: number): LogBroker
+  readonly broker: (node: number) => LogBroker
   /** Whether all nodes use one broker, which cleanup closes. */
   readonly shared: boolean
   /** Settles when no real I/O is under way. */

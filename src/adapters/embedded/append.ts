@@ -61,15 +61,15 @@ export function appendInTransaction(
   let bytesBefore = row.bytesEnd
   for (const record of records) {
     const value = encodeRecord(record, { pid, epoch, appendTimeMs, bytesBefore }, scratch)
-    tables.records.put(recordKey(topic.number, partition, offset), value)
+    tables.records.putSync(recordKey(topic.number, partition, offset), value)
     bytesBefore += value.length
     offset += 1
   }
   const after: PartitionRow = { start: row.start, end: offset, lastAppendTimeMs: appendTimeMs, bytesEnd: bytesBefore }
-  tables.partitions.put(rowKey, encodePartition(after))
+  tables.partitions.putSync(rowKey, encodePartition(after))
   const batch: BatchNumbers = { firstSequence, count: records.length, baseOffset: row.end, appendTimeMs }
   const batches = [...(known?.epoch === epoch ? known.batches : []), batch].slice(-batchesKept)
-  tables.producers.put(ofProducer, encodeProducer({ epoch, lastUseMs: appendTimeMs, batches }))
+  tables.producers.putSync(ofProducer, encodeProducer({ epoch, lastUseMs: appendTimeMs, batches }))
   return { answer: { kind: 'landed', baseOffset: row.end, appendTimeMs }, partition: after }
 }
 

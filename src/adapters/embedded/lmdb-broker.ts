@@ -88,7 +88,7 @@ export class LmdbBroker implements LogBroker {
           known === undefined || known.epoch === epochMax
             ? { pid: nextNumber(meta, metaKeys.nextPid), epoch: 0 }
             : { pid: known.pid, epoch: known.epoch + 1 }
-        identities.put(key, encodeIdentity(row))
+        identities.putSync(key, encodeIdentity(row))
         return { kind: 'ok', ...row }
       })
     } catch (error) {
@@ -153,9 +153,10 @@ export class LmdbBroker implements LogBroker {
     const topic = await this.#write(
       () => {
         if (topics.getBinary(Buffer.from(spec.name)) !== undefined) throw new TrunklineError('TOPIC_EXISTS')
-        if (this.#partitions.all().length >= this.#topicsMax) throw new TrunklineError('TOO_MANY_TOPICS')
+        // Those that are made in this very transaction count too.
+        if ([...topics.getKeys({})].length >= this.#topicsMax) throw new TrunklineError('TOO_MANY_TOPICS')
         const row = { ...spec, topicId, createdAtMs: this.#clock.nowMs(), number: nextNumber(meta, metaKeys.nextTopic) }
-        topics.put(Buffer.from(spec.name), encodeTopicRow(row))
+        topics.putSync(Buffer.from(spec.name), encodeTopicRow(row))
         return row
       },
       (row) => this.#partitions.add(row),
@@ -171,8 +172,8 @@ export class LmdbBroker implements LogBroker {
       () => {
         if (this.#partitions.topic(name) !== topic)
           throw new TrunklineError('UNKNOWN_TOPIC', { details: { topic: name } })
-        topics.remove(Buffer.from(name))
-        gone.put(topicKey(topic.row.number), Buffer.alloc(1))
+        topics.removeSync(Buffer.from(name))
+        gone.putSync(topicKey(topic.row.number), Buffer.alloc(1))
       },
       () => this.#partitions.remove(topic),
     )
@@ -352,6 +353,6 @@ function uuid(random: Random): Uint8Array {
 function nextNumber(meta: Store['tables']['meta'], key: Buffer): number {
   const bytes = meta.getBinary(key)
   const next = bytes === undefined ? 1 : Number(bytes.toString())
-  meta.put(key, Buffer.from(String(next + 1)))
+  meta.putSync(key, Buffer.from(String(next + 1)))
   return next
 }

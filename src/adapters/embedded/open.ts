@@ -90,8 +90,8 @@ async function prepare(store: Store, random: Random): Promise<void> {
   if (stored === undefined) {
     const clusterId = Buffer.from(random.bytes(16)).toString('base64url')
     await store.commit(0, () => {
-      meta.put(metaKeys.format, Buffer.from(JSON.stringify(formatVersion)))
-      meta.put(metaKeys.clusterId, Buffer.from(JSON.stringify(clusterId)))
+      meta.putSync(metaKeys.format, Buffer.from(JSON.stringify(formatVersion)))
+      meta.putSync(metaKeys.clusterId, Buffer.from(JSON.stringify(clusterId)))
     })
     return
   }

@@ -40,9 +40,9 @@ function moveStart(store: Store, { topic, partition }: Partition, to: number): P
   const bytes = partitions.getBinary(key)
   if (bytes === undefined) return undefined
   const row = decodePartition(bytes)
-  for (let offset = row.start; offset < to; offset++) records.remove(recordKey(topic.number, partition, offset))
+  for (let offset = row.start; offset < to; offset++) records.removeSync(recordKey(topic.number, partition, offset))
   const moved = { ...row, start: to }
-  partitions.put(key, encodePartition(moved))
+  partitions.putSync(key, encodePartition(moved))
   return moved
 }
 
@@ -56,13 +56,13 @@ export async function removeTopicRecords(store: Store, topic: number): Promise<v
     }
   }
   await store.commit(0, () => {
-    gone.remove(topicKey(topic))
+    gone.removeSync(topicKey(topic))
   })
 }
 
 function removeSome(table: Table, topic: number): number {
   const keys = [...table.getKeys({ start: topicKey(topic), end: topicKey(topic + 1), limit: chunkRows })]
-  for (const key of keys) table.remove(key)
+  for (const key of keys) table.removeSync(key)
   return keys.length
 }
 

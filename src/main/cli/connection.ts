@@ -2,7 +2,6 @@
 // 1. A secret never stands in an argument: it comes from a file, or from dev.json.
 // 2. The secret of dev.json goes to the gateway of dev.json only, never to a URL given otherwise.
 import { type Command, Option } from 'commander'
-import { readSecretFile } from '../../config/secret-file.ts'
 import { TrunklineError } from '../../protocol/errors.ts'
 import { type DevFile, findDevFile, isRunning } from './dev-file.ts'
 import { exitCode } from './exit-codes.ts'
@@ -45,8 +44,8 @@ export function addConnectionOptions(command: Command): Command {
 }
 
 /** Throws CommandFailure, or BAD_CONFIG for the secret's file. */
-export function resolveConnection(options: ConnectionOptions, folder: string): Connection {
-  const credentials = givenCredentials(options)
+export async function resolveConnection(options: ConnectionOptions, folder: string): Promise<Connection> {
+  const credentials = await givenCredentials(options)
   if (options.url !== undefined) {
     if (credentials === undefined) {
       throw new CommandFailure(
@@ -86,12 +85,14 @@ export function explained(thrown: unknown, connection: Connection): unknown {
   return thrown.with({ details: { url: connection.url, ...(why === undefined ? {} : { why }) } })
 }
 
-function givenCredentials(options: ConnectionOptions): { clientId: string; clientSecret: string } | undefined {
+async function givenCredentials(options: ConnectionOptions): Promise<{ clientId: string; clientSecret: string } | undefined> {
   const { clientId, clientSecretFile } = options
   if (clientId === undefined && clientSecretFile === undefined) return undefined
   if (clientId === undefined || clientSecretFile === undefined) {
     throw new CommandFailure(exitCode.usage, '--client-id and --client-secret-file go together')
   }
+  // Only now: the configuration brings its schemas along, which take longer to load than all the rest.
+  const { readSecretFile } = await import('../../config/secret-file.ts')
   return { clientId, clientSecret: readSecretFile('clientSecretFile', clientSecretFile) }
 }
 

@@ -6,8 +6,7 @@ import { relative, resolve } from 'node:path'
 import type { Command } from 'commander'
 import { systemClock } from '../../adapters/clock/system-clock.ts'
 import type { GatewayConfig } from '../../config/gateway-settings.ts'
-import { loadConfig } from '../../config/load-config.ts'
-import { createLogger, type Logger } from '../../observability/log.ts'
+import type { Logger } from '../../observability/log.ts'
 import { TrunklineError } from '../../protocol/errors.ts'
 import type { Gateway } from '../gateway.ts'
 import { isRunning, readDevFileOf, removeDevFile, writeDevFile } from './dev-file.ts'
@@ -51,6 +50,10 @@ export function addDevCommand(program: Command): void {
 }
 
 async function runDev(options: DevOptions): Promise<void> {
+  const [{ loadConfig }, { createLogger }] = await Promise.all([
+    import('../../config/load-config.ts'),
+    import('../../observability/log.ts'),
+  ])
   const { config, warnings } = loadConfig({ options: settingsOf(options, process.env), environment: process.env })
   for (const warning of warnings) tell(`warning: ${warning}`)
   const logger = createLogger({

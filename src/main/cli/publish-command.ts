@@ -73,7 +73,7 @@ interface InputEnd {
 
 async function runPublish(topic: string, file: string, options: PublishOptions): Promise<void> {
   const shape = shapeOf(options)
-  const connection = resolveConnection(options, process.cwd())
+  const connection = await resolveConnection(options, process.cwd())
   let batches: PublishBatches | undefined
   const interrupts = new Interrupts(systemClock, {
     onFirst: () => tell('\nStopping: publishing what was read (Ctrl-C again stops at once)'),

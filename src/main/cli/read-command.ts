@@ -65,7 +65,7 @@ export function addReadCommand(program: Command): void {
 }
 
 async function runRead(topic: string, options: ReadOptions): Promise<void> {
-  const connection = resolveConnection(options, process.cwd())
+  const connection = await resolveConnection(options, process.cwd())
   const cursorFile = options.cursorFile === undefined ? undefined : new CursorFile(options.cursorFile)
   const cursor = cursorFile?.read()
   const interrupts = new Interrupts(systemClock, {

@@ -14,7 +14,7 @@ export function addTokenCommand(program: Command): void {
     .addHelpText('after', help)
     .action(async (options: ConnectionOptions) => {
       const { accessTokenOf } = await import('./json-api.ts')
-      const token = await accessTokenOf(resolveConnection(options, process.cwd()))
+      const token = await accessTokenOf(await resolveConnection(options, process.cwd()))
       process.stdout.write(`${token}\n`)
     })
 }

@@ -95,7 +95,7 @@ export function addTopicCommand(program: Command): void {
 
 async function apiFor(options: ConnectionOptions): Promise<JsonApi> {
   const { JsonApi: Api } = await import('./json-api.ts')
-  return new Api(resolveConnection(options, process.cwd()))
+  return new Api(await resolveConnection(options, process.cwd()))
 }
 
 async function* topicsOf(api: JsonApi): AsyncGenerator<TopicView, void, undefined> {

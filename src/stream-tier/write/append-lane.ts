@@ -6,7 +6,7 @@
 import type { AppendOutcome, RetireReason } from '../../ports/event-log.ts'
 import type { ErrorName } from '../../protocol/errors.ts'
 import type { SessionId } from '../../protocol/ids.ts'
-import type { AppendEntry, EntryOutcome } from './append-lanes.ts'
+import type { AppendEntry, EntryOutcome } from './append-entry.ts'
 
 export interface LaneEntry extends AppendEntry {
   readonly bytes: number

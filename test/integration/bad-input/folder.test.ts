@@ -83,7 +83,7 @@ describe('key files', () => {
     expect(await at.everything('kept')).toEqual(new Map([[0, ['a']]]))
   })
 
-  it('Given gateway keys of another folder, then old cursors and tokens are refused and the events are all there', async () => {
+  it('Given gateway keys that are gone, then new ones are made, old cursors and tokens are refused and the events are all there', async () => {
     await at.publish('kept', blockOf(0, 'a'))
     const reader = await at.reader('kept')
     await at.restart(() => unlink(join(at.dir, 'gateway-keys.json')))

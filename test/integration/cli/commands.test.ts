@@ -212,7 +212,7 @@ describe('a cursor file', () => {
   })
 
   it.each<[string, (good: string) => string, string]>([
-    ['a changed one', (good) => `A${good.slice(1)}`, 'BAD_CURSOR'],
+    ['a changed one', (good) => `${good.slice(0, 30)}${good[30] === 'A' ? 'B' : 'A'}${good.slice(31)}`, 'BAD_CURSOR'],
     ['a cut one', (good) => good.slice(0, 20), 'BAD_CURSOR'],
     ['no cursor at all', () => 'hello world', 'BAD_CURSOR'],
   ])('given %s, says so and leaves the file alone', async (_, change, name) => {

@@ -13,11 +13,14 @@ const root = fileURLToPath(new URL('../../../', import.meta.url))
 const stock = requirement('Apache Thrift for Python', prepareStockThrift)
 
 describe('docs/thrift.md', () => {
-  it.each(['example.py', 'producer.py'])('Given the document, When it shows %s, Then it is the program that is tested', (name) => {
-    const program = readFileSync(new URL(name, import.meta.url), 'utf8')
-    const isShown = readFileSync(join(root, 'docs/thrift.md'), 'utf8').includes(`\`\`\`python\n${program}\`\`\`\n`)
-    expect(isShown, `docs/thrift.md shows another ${name}: copy it there`).toBe(true)
-  })
+  it.each(['example.py', 'producer.py'])(
+    'Given the document, When it shows %s, Then it is the program that is tested',
+    (name) => {
+      const program = readFileSync(new URL(name, import.meta.url), 'utf8')
+      const isShown = readFileSync(join(root, 'docs/thrift.md'), 'utf8').includes(`\`\`\`python\n${program}\`\`\`\n`)
+      expect(isShown, `docs/thrift.md shows another ${name}: copy it there`).toBe(true)
+    },
+  )
 })
 
 stock.describe('a client of stock Apache Thrift', () => {
@@ -56,64 +59,70 @@ stock.describe('a client of stock Apache Thrift', () => {
     expect(lines.at(-1)).toMatch(/^the next reader starts at a cursor of \d+ bytes$/)
   })
 
-  it.each(['tcp', 'http'])('Given %s, When it writes, reads and errs in both phases, Then all is as the documents say', async (name) => {
-    const seen = await act(name)
-    const of = (wanted: string): Seen => {
-      const found = seen.find(({ act }) => act === wanted)
-      if (found === undefined) throw new Error(`no act ${wanted}`)
-      return found
-    }
-    expect(of('staged')).toMatchObject({ published: false, repeatIsEqual: true })
-    expect(of('changed')).toMatchObject({ error: { code: 1500, name: 'WRITE_CHANGED', hasTurn: true } })
-    expect(of('nothing yet')).toMatchObject({ count: 0 })
-    expect(of('published')['parts']).toEqual([{ part: 0, partition: expect.any(Number), state: 1, offset: 0 }])
-    expect(of('committed')).toMatchObject({ published: true, repeatIsEqual: true })
-    expect(of('wrong challenge')).toMatchObject({
-      error: {
-        code: 1102,
-        name: 'BAD_CHALLENGE',
-        retryable: false,
-        advice: 'Repeat the request with the challenge that came with this error.',
-        hasTurn: true,
-      },
-    })
-    expect(of('n out of turn')).toMatchObject({
-      error: { code: 1303, name: 'SEQUENCE_MISMATCH', expected: 3, details: { of: 'n' } },
-    })
-    expect(of('gone on')).toMatchObject({ published: true })
-    expect(of('extended')).toMatchObject({ hasCursor: true })
-    expect(of('read')).toMatchObject({
-      texts: ['one', 'zwö'],
-      repeatIsEqual: true,
-      againIsEqual: true,
-      first: {
-        key: 'k',
-        headers: { a: '1', __proto__: 'x' },
-        timestampMs: 1_700_000_000_000,
-        type: 'event',
-        offset: 0,
-        index: 0,
-      },
-    })
-    expect(Object.keys((of('read')['first'] as { headers: object }).headers)).toEqual(['a', '__proto__'])
-    expect(of('read on')).toMatchObject({
-      second: ['three'],
-      deliveries: 1,
-      third: ['three'],
-      fourth: ['four'],
-      atEnd: true,
-    })
-    expect(of('ack of nothing')).toMatchObject({ error: { code: 1305, name: 'NOTHING_TO_ACK' } })
-    expect(of('disposed')).toMatchObject({ repeatIsEqual: true, error: { name: expect.stringMatching(/^SESSION_(GONE|CLOSED)$/) } })
-    const fromCursors = seen.filter(({ act }) => act === 'from cursor')
-    expect(fromCursors).toMatchObject([{ texts: ['three', 'four'] }, { texts: ['four'] }])
-    expect(of('unknown topic')).toMatchObject({
-      error: { code: 1200, name: 'UNKNOWN_TOPIC', details: { topic: 'never-made' }, hasTurn: false },
-    })
-    expect(of('no bearer')).toMatchObject({ error: { code: 1100, name: 'UNAUTHENTICATED' } })
-    expect(of('forged cursor')).toMatchObject({ error: { code: 1400, name: 'BAD_CURSOR' } })
-    expect(of('described')).toMatchObject({ partitions: 8, stored: 3 })
-  })
+  it.each(['tcp', 'http'])(
+    'Given %s, When it writes, reads and errs in both phases, Then all is as the documents say',
+    async (name) => {
+      const seen = await act(name)
+      const of = (wanted: string): Seen => {
+        const found = seen.find(({ act }) => act === wanted)
+        if (found === undefined) throw new Error(`no act ${wanted}`)
+        return found
+      }
+      expect(of('staged')).toMatchObject({ published: false, repeatIsEqual: true })
+      expect(of('changed')).toMatchObject({ error: { code: 1500, name: 'WRITE_CHANGED', hasTurn: true } })
+      expect(of('nothing yet')).toMatchObject({ count: 0 })
+      expect(of('published')['parts']).toEqual([{ part: 0, partition: expect.any(Number), state: 1, offset: 0 }])
+      expect(of('committed')).toMatchObject({ published: true, repeatIsEqual: true })
+      expect(of('wrong challenge')).toMatchObject({
+        error: {
+          code: 1102,
+          name: 'BAD_CHALLENGE',
+          retryable: false,
+          advice: 'Repeat the request with the challenge that came with this error.',
+          hasTurn: true,
+        },
+      })
+      expect(of('n out of turn')).toMatchObject({
+        error: { code: 1303, name: 'SEQUENCE_MISMATCH', expected: 3, details: { of: 'n' } },
+      })
+      expect(of('gone on')).toMatchObject({ published: true })
+      expect(of('extended')).toMatchObject({ hasCursor: true })
+      expect(of('read')).toMatchObject({
+        texts: ['one', 'zwö'],
+        repeatIsEqual: true,
+        againIsEqual: true,
+        first: {
+          key: 'k',
+          headers: { a: '1', __proto__: 'x' },
+          timestampMs: 1_700_000_000_000,
+          type: 'event',
+          offset: 0,
+          index: 0,
+        },
+      })
+      expect(Object.keys((of('read')['first'] as { headers: object }).headers)).toEqual(['a', '__proto__'])
+      expect(of('read on')).toMatchObject({
+        second: ['three'],
+        deliveries: 1,
+        third: ['three'],
+        fourth: ['four'],
+        atEnd: true,
+      })
+      expect(of('ack of nothing')).toMatchObject({ error: { code: 1305, name: 'NOTHING_TO_ACK' } })
+      expect(of('disposed')).toMatchObject({
+        repeatIsEqual: true,
+        error: { name: expect.stringMatching(/^SESSION_(GONE|CLOSED)$/) },
+      })
+      const fromCursors = seen.filter(({ act }) => act === 'from cursor')
+      expect(fromCursors).toMatchObject([{ texts: ['three', 'four'] }, { texts: ['four'] }])
+      expect(of('unknown topic')).toMatchObject({
+        error: { code: 1200, name: 'UNKNOWN_TOPIC', details: { topic: 'never-made' }, hasTurn: false },
+      })
+      expect(of('no bearer')).toMatchObject({ error: { code: 1100, name: 'UNAUTHENTICATED' } })
+      expect(of('forged cursor')).toMatchObject({ error: { code: 1400, name: 'BAD_CURSOR' } })
+      expect(of('described')).toMatchObject({ partitions: 8, stored: 3 })
+    },
+  )
 
   it('Given docs/formats.md alone, When Python packs and unpacks blocks, Then both sides find the same events', async () => {
     const [seen] = await act('blocks')

@@ -1,6 +1,8 @@
 // Owns: what a walk is made of: how large the world is and which faults it may have. A seed draws from its profile.
 // 1. Swarm: a seed has each fault of its profile only by chance, so that faults are met alone and together.
 
+import type { LinkFaults } from './sim-link.ts'
+
 export type FaultKind =
   /** A node's process ends; the switchboard knows at once. */
   | 'kill'
@@ -72,6 +74,8 @@ export interface Profile {
   /** Late calls: how much later they arrive. */
   readonly lateMsMax: Range
   readonly appendDeadlineMs: Range
+  /** How the link is between its bursts, until the healing. Default calm. */
+  readonly link?: Partial<LinkFaults>
 }
 
 export const walkProfile: Profile = {

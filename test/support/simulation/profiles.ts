@@ -1,7 +1,29 @@
-// Owns: the profiles by name.
+// Owns: the profiles by name: the walk, and those that look for one omission where the walk meets it seldom.
 import { type Profile, walkProfile } from './profile.ts'
 
-const profiles: readonly Profile[] = [walkProfile]
+/** Answers of allocates that come when the client has long gone on, and sessions that end all the time. */
+const lateAnswers: Profile = {
+  ...walkProfile,
+  name: 'late-answers',
+  nodes: { min: 3, max: 4 },
+  topics: { min: 1, max: 1 },
+  partitions: { min: 2, max: 2 },
+  producers: { min: 4, max: 4 },
+  readers: { min: 1, max: 1 },
+  stormMs: { min: 20_000, max: 20_000 },
+  thinkMs: { min: 50, max: 300 },
+  pipeline: { min: 2, max: 4 },
+  nodeFaultMs: { min: 300, max: 800 },
+  faults: { kill: 1, silentKill: 0.3, air: 0.9, slowReplicas: 1 },
+  airShare: { min: 0.2, max: 0.5 },
+  airMsMax: { min: 500, max: 4_000 },
+  replicationMsMax: { min: 200, max: 800 },
+  allocatePatienceMs: { min: 100, max: 300 },
+  callTimeoutMs: { min: 5_000, max: 10_000 },
+  link: { replyLate: 0.4, lateMsMax: 4_000 },
+}
+
+const profiles: readonly Profile[] = [walkProfile, lateAnswers]
 
 export function findProfile(name: string): Profile {
   const found = profiles.find((profile) => profile.name === name)

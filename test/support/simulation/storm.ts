@@ -48,6 +48,7 @@ export class Storm {
   begin(): void {
     const { profile, random } = this.#parts
     this.#setBrokers()
+    this.#calmLink()
     const nodeFaultMs = within(random, profile.nodeFaultMs)
     if ([...this.enabled].some((kind) => nodeFaults.has(kind))) {
       this.#again(nodeFaultMs, () => this.#nodeFault())
@@ -161,8 +162,9 @@ export class Storm {
   }
 
   #calmLink(): void {
-    const { cut } = this.#parts.linkFaults
-    Object.assign(this.#parts.linkFaults, calmLink, { cut })
+    const { linkFaults, profile } = this.#parts
+    const { cut } = linkFaults
+    Object.assign(linkFaults, calmLink, this.#isOver ? {} : profile.link, { cut })
   }
 
   #cut(cut: boolean): void {

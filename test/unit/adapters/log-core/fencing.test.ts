@@ -59,7 +59,7 @@ describe('a fence', () => {
     await run(Promise.all([log.fence(target, [at]), log.fence(target, [at, other]), log.fence(target, [other])]))
     await run(log.fence(target, [other, at]))
     expect(broker.raisedCount).toBe(1)
-    expect(broker.requests.map((request) => request.at.partition).sort()).toEqual([0, 1])
+    expect(broker.requests.map((request) => request.at.partition).toSorted((a, b) => a - b)).toEqual([0, 1])
   })
 
   it('Given a coordinator that is gone for a while, then it is asked again', async () => {

@@ -34,9 +34,9 @@ function devFile(pid: number = process.pid): void {
 const given = (): { clientId: string; clientSecretFile: string } => ({ clientId: 'app', clientSecretFile: secretFile })
 
 describe('the gateway of a command', () => {
-  it('given dev.json alone, is that one, over Thrift', () => {
+  it('given dev.json alone, is that one, over Thrift', async () => {
     devFile()
-    expect(resolveConnection({}, folder)).toMatchObject({
+    expect(await resolveConnection({}, folder)).toMatchObject({
       url: 'thrift://127.0.0.1:17471',
       httpUrl: 'http://127.0.0.1:17470',
       tokenUrl: 'http://127.0.0.1:17470/oauth/token',
@@ -45,10 +45,10 @@ describe('the gateway of a command', () => {
     })
   })
 
-  it('given a URL, never gets the secret of dev.json', () => {
+  it('given a URL, never gets the secret of dev.json', async () => {
     devFile()
-    expect(() => resolveConnection({ url: 'http://elsewhere:7470' }, folder)).toThrow('--url needs --client-id')
-    expect(resolveConnection({ url: 'http://elsewhere:7470', ...given() }, folder)).toMatchObject({
+    await expect(resolveConnection({ url: 'http://elsewhere:7470' }, folder)).rejects.toThrow('--url needs --client-id')
+    expect(await resolveConnection({ url: 'http://elsewhere:7470', ...given() }, folder)).toMatchObject({
       url: 'http://elsewhere:7470',
       clientId: 'app',
       clientSecret: 'given-secret',
@@ -56,9 +56,9 @@ describe('the gateway of a command', () => {
     })
   })
 
-  it('given credentials alone, logs in with them at the gateway of dev.json', () => {
+  it('given credentials alone, logs in with them at the gateway of dev.json', async () => {
     devFile()
-    expect(resolveConnection(given(), folder)).toMatchObject({ url: 'thrift://127.0.0.1:17471', clientId: 'app', clientSecret: 'given-secret' })
+    expect(await resolveConnection(given(), folder)).toMatchObject({ url: 'thrift://127.0.0.1:17471', clientId: 'app', clientSecret: 'given-secret' })
   })
 
   it.each([
@@ -66,8 +66,8 @@ describe('the gateway of a command', () => {
     ['http://host:80/', { url: 'http://host', tokenUrl: 'http://host/oauth/token' }],
     ['https://host/', { url: 'https://host', tokenUrl: 'https://host/oauth/token' }],
     ['thrift://host:7471', { url: 'thrift://host:7471', httpUrl: undefined, tokenUrl: 'http://host:7470/oauth/token' }],
-  ])('given %s, finds what belongs to it', (url, expected) => {
-    expect(resolveConnection({ url, ...given() }, folder)).toMatchObject(expected)
+  ])('given %s, finds what belongs to it', async (url, expected) => {
+    expect(await resolveConnection({ url, ...given() }, folder)).toMatchObject(expected)
   })
 
   it.each([
@@ -77,31 +77,31 @@ describe('the gateway of a command', () => {
     [{ url: 'ftp://host', clientId: 'a', clientSecretFile: 'SECRET' }, 'neither http:, https: nor thrift:'],
     [{ url: 'nothing', clientId: 'a', clientSecretFile: 'SECRET' }, 'is not a URL'],
     [{ url: 'http://user:pass@host', clientId: 'a', clientSecretFile: 'SECRET' }, 'carries credentials'],
-  ])('given %j, says what is missing', (options, text) => {
+  ])('given %j, says what is missing', async (options, text) => {
     const withFile = 'clientSecretFile' in options ? { ...options, clientSecretFile: secretFile } : options
-    expect(() => resolveConnection(withFile, folder)).toThrow(text)
+    await expect(resolveConnection(withFile, folder)).rejects.toThrow(text)
   })
 
-  it('given a secret that others can read, refuses it', () => {
+  it('given a secret that others can read, refuses it', async () => {
     const open = join(folder, 'open')
     writeFileSync(open, 'x', { mode: 0o644 })
-    expect(() => resolveConnection({ url: 'http://host', clientId: 'a', clientSecretFile: open }, folder)).toThrow(TrunklineError)
+    await expect(resolveConnection({ url: 'http://host', clientId: 'a', clientSecretFile: open }, folder)).rejects.toThrow(TrunklineError)
   })
 })
 
 describe('a gateway that is not reached', () => {
   const unavailable = new TrunklineError('UNAVAILABLE', { cause: Object.assign(new Error('x'), { code: 'ECONNREFUSED' }) })
 
-  it('given a dev.json of a process that has ended, says that nothing runs', () => {
+  it('given a dev.json of a process that has ended, says that nothing runs', async () => {
     devFile(2 ** 30)
-    const told = explained(unavailable, resolveConnection({}, folder))
+    const told = explained(unavailable, await resolveConnection({}, folder))
     expect(told).toBeInstanceOf(CommandFailure)
     expect(told).toMatchObject({ exitCode: 3, message: expect.stringContaining('is left over from process') })
   })
 
-  it('given any other, says where and why', () => {
+  it('given any other, says where and why', async () => {
     devFile()
-    const told = explained(unavailable, resolveConnection({}, folder))
+    const told = explained(unavailable, await resolveConnection({}, folder))
     expect(told).toMatchObject({ name: 'UNAVAILABLE', details: { url: 'thrift://127.0.0.1:17471', why: 'ECONNREFUSED' } })
   })
 })

@@ -14,7 +14,8 @@ import {
   parseTopicName,
   type SessionId,
 } from '../../../../src/protocol/ids.ts'
-import { AppendLanes, type EntryOutcome } from '../../../../src/stream-tier/write/append-lanes.ts'
+import type { EntryOutcome } from '../../../../src/stream-tier/write/append-entry.ts'
+import { AppendLanes } from '../../../../src/stream-tier/write/append-lanes.ts'
 
 const topic = parseTopicName('quakes')
 const producerId = parseProducerId('a'.repeat(32))
