@@ -24,6 +24,7 @@ try {
   process.stdout.write(
     skips.length === 0 ? '\nSkipped: (none)\n' : `\nSkipped:\n${skips.map((skip) => `  ${skip}\n`).join('')}`,
   )
+  if (text !== '') process.stdout.write(`\n${closingLine(JSON.parse(text))}\n`)
   const strict = process.env['TRUNKLINE_REQUIRE_STACK'] === '1' && skips.length > 0
   if (strict) process.stdout.write('TRUNKLINE_REQUIRE_STACK=1: a skip is a failure\n')
   process.exitCode = status === 0 && strict ? 1 : status
@@ -46,6 +47,14 @@ function runVitest(): Promise<number> {
     child.on('error', reject)
     child.on('close', (code, signal) => resolve(code ?? (signal === null ? 1 : 128 + constants.signals[signal])))
   })
+}
+
+/** One line that a machine can read. */
+function closingLine(results: unknown): string {
+  const counts: Readonly<Record<string, unknown>> = { ...(typeof results === 'object' ? results : {}) }
+  const number = (name: string): number => (typeof counts[name] === 'number' ? counts[name] : 0)
+  const skipped = number('numPendingTests') + number('numTodoTests')
+  return `${number('numPassedTests')} passed, ${number('numFailedTests')} failed, ${skipped} skipped`
 }
 
 function readIfThere(path: string): string {

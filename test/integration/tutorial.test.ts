@@ -1,4 +1,5 @@
-// Every command of docs/tutorial.md, in its order, in a copy of what a clone has, as a reader types them.
+// Every command of docs/tutorial.md and docs/json-api.md, in its order, in a copy of what a clone has, as a reader types
+// them.
 // What the document marks: ```sh test (background=NAME until="TEXT", after=NAME), ```ts test file=NAME, and ```text output
 // for what the block before it prints: these lines come, in this order; `…` stands for anything.
 // One thing is not as typed: the default ports, which may be taken here, become free ones.
@@ -26,21 +27,26 @@ interface Step {
   readonly expected: readonly string[]
 }
 
-const { steps, untested } = readSteps(readFileSync(join(root, 'docs/tutorial.md'), 'utf8'))
+const documents = [
+  { name: 'docs/tutorial.md', untested: ['git clone <this repository> trunkline && cd trunkline\nnpm ci\n'] },
+  { name: 'docs/json-api.md', untested: [] },
+].map((document) => ({ ...document, read: readSteps(readFileSync(join(root, document.name), 'utf8')) }))
 
 const shell = requirement('bash and curl', () => {
   const missing = ['bash', 'curl'].filter((name) => spawnSync(name, ['--version']).status !== 0)
   return missing.length === 0 || `not installed: ${missing.join(', ')}`
 })
 
-describe('docs/tutorial.md', () => {
-  it('Given the document, When its commands are counted, Then all but getting the clone are run here', () => {
-    expect(untested).toEqual(['git clone <this repository> trunkline && cd trunkline\nnpm ci\n'])
-    expect(steps.length).toBeGreaterThan(8)
+describe.each(documents)('$name', ({ read, untested }) => {
+  it('Given the document, When its commands are counted, Then all that can be are run here', () => {
+    expect(read.untested).toEqual(untested)
+    expect(read.steps.length).toBeGreaterThan(8)
   })
 })
 
-shell.describe('docs/tutorial.md, followed', () => {
+for (const { name, read } of documents) shell.describe(`${name}, followed`, () => follow(read.steps))
+
+function follow(steps: readonly Step[]): void {
   let dir: string
   let terminal: Terminal
   let rename: (text: string) => string
@@ -98,7 +104,7 @@ shell.describe('docs/tutorial.md, followed', () => {
     if (found === undefined) throw new Error(`the document starts no ${name}`)
     return found
   }
-})
+}
 
 /** One shell for all blocks: what one sets, the next one has. */
 class Terminal {

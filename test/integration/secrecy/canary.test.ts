@@ -147,7 +147,8 @@ async function provoke(reader: RawSession): Promise<void> {
     'ce-source': canary.source,
     'ce-specversion': '9.9',
   })
-  await json('/v1/topics/nobody-made-this/events', '{"payload":{"text":"x"}}', { [canary.headerName]: canary.headerValue })
+  const known = { headers: { [canary.headerName]: canary.headerValue } }
+  await noteResponse(at.http('/v1/topics/nobody-made-this/events?from=earliest', known))
   await json('/v1/sessions', `{"topic":"canaries","mode":"${canary.payload}"}`)
   await json('/v1/sessions/AAAAAAAAAAAA/write', `{"n":"1","events":[{"payload":{"text":"${canary.payload}"}}]}`, {
     'trunkline-session': Buffer.from(canary.payload).toString('base64url'),
