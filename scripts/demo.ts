@@ -9,7 +9,7 @@ import { connect, TrunklineError } from '../sdk/typescript/src/index.ts'
 import { type Exit, type GatewayProcess, removeFolder, startGatewayProcess } from '../test/support/gateway-process.ts'
 import { publishAll } from './demo/publishing.ts'
 import { readQuakes } from './demo/quakes.ts'
-import { judge, readTopic, type ReadResult } from './demo/reading.ts'
+import { judge, type ReadResult, readTopic } from './demo/reading.ts'
 import { describeFigures, type Figures, grouped, wrongFigures } from './demo/report.ts'
 
 const topic = 'quakes'
@@ -48,7 +48,9 @@ try {
   await gateway.stop()
 }
 const where = values.keep === true ? `; the gateway's folder is kept: ${dir}` : ''
-say(`${process.exitCode === 1 ? 'Failed' : 'Every number is right'} after ${seconds(performance.now() - startedMs)}${where}.`)
+say(
+  `${process.exitCode === 1 ? 'Failed' : 'Every number is right'} after ${seconds(performance.now() - startedMs)}${where}.`,
+)
 
 async function run(process_: GatewayProcess): Promise<Figures> {
   const quakes = readQuakes()
@@ -64,16 +66,21 @@ async function run(process_: GatewayProcess): Promise<Figures> {
       pauseAt,
       onPause: async () => {
         early = await readTopic(client, topic, { from: 'earliest', events: pauseAt / 2 })
-        say(`After ${grouped(pauseAt)} acks a reader read and acked ${grouped(early.events.length)} events and saved its cursor.`)
+        say(
+          `After ${grouped(pauseAt)} acks a reader read and acked ${grouped(early.events.length)} events and saved its cursor.`,
+        )
       },
       strikeAt: killAt,
       onStrike: () => {
         restarted = killAndRestart(process_)
       },
     })
-    if (early === undefined || restarted === undefined) throw new Error('too few events for what should happen on the way')
+    if (early === undefined || restarted === undefined)
+      throw new Error('too few events for what should happen on the way')
     await restarted
-    say(`Publishing went on by itself after ${seconds(published.outageMs)} without an ack: ${grouped(published.inFlight)} events had been in flight.`)
+    say(
+      `Publishing went on by itself after ${seconds(published.outageMs)} without an ack: ${grouped(published.inFlight)} events had been in flight.`,
+    )
     say(`All ${grouped(quakes.length)} are acked.`)
     await producer.close()
 

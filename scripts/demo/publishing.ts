@@ -82,7 +82,10 @@ export async function publishAll(producer: Producer, quakes: readonly Quake[], m
   }
 }
 
-function longestGap(timesMs: readonly number[], from: number): { readonly lengthMs: number; readonly ackedBefore: number } {
+function longestGap(
+  timesMs: readonly number[],
+  from: number,
+): { readonly lengthMs: number; readonly ackedBefore: number } {
   let longest = { lengthMs: 0, ackedBefore: timesMs.length }
   for (let index = from; index < timesMs.length; index += 1) {
     const lengthMs = (timesMs[index] ?? 0) - (timesMs[index - 1] ?? 0)

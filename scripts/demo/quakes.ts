@@ -16,16 +16,26 @@ interface Feature {
   readonly properties: { readonly net: string; readonly time: number }
 }
 
+const require = createRequire(import.meta.url)
+
 /** One per feature, in the file's order. */
 export function readQuakes(): readonly Quake[] {
   // The package exports no path to its data: they lie beside the folder of its code.
-  const code = pathToFileURL(createRequire(import.meta.url).resolve('vega-datasets'))
+  const code = pathToFileURL(require.resolve('vega-datasets'))
   const file: { features: Feature[] } = JSON.parse(readFileSync(new URL('../data/earthquakes.json', code), 'utf8'))
   return file.features.map((feature) => {
     const { id, properties } = feature
     const payload = JSON.stringify(feature)
     const headers = { 'content-type': 'application/json' }
-    const event = { key: properties.net, id, type: 'quake', source: 'https://earthquake.usgs.gov', timestamp: properties.time, headers, payload }
+    const event = {
+      key: properties.net,
+      id,
+      type: 'quake',
+      source: 'https://earthquake.usgs.gov',
+      timestamp: properties.time,
+      headers,
+      payload,
+    }
     return { id, network: properties.net, event }
   })
 }

@@ -3,7 +3,13 @@ import type { ReceivedEvent, StartPosition, TrunklineClient } from '../../sdk/ty
 import type { Quake } from './quakes.ts'
 
 export interface ReadResult {
-  readonly events: readonly { readonly id: string; readonly key: string; readonly payload: string; readonly timestampMs: number; readonly position: string }[]
+  readonly events: readonly {
+    readonly id: string
+    readonly key: string
+    readonly payload: string
+    readonly timestampMs: number
+    readonly position: string
+  }[]
   readonly cursor: string
   readonly elapsedMs: number
 }
@@ -36,7 +42,13 @@ export async function readTopic(client: TrunklineClient, topic: string, until: R
 /** Without the batch's bytes. */
 function kept(event: ReceivedEvent): ReadResult['events'][number] {
   const { timestampMs } = event
-  return { id: event.id ?? '', key: event.keyText() ?? '', payload: event.text(), timestampMs, position: event.position.toString() }
+  return {
+    id: event.id ?? '',
+    key: event.keyText() ?? '',
+    payload: event.text(),
+    timestampMs,
+    position: event.position.toString(),
+  }
 }
 
 export interface Verdict {
@@ -73,7 +85,13 @@ export function judge(
     if (seen.has(id)) duplicates += 1
     seen.add(id)
     const { event, network } = quake
-    if (payload !== event.payload || key !== network || timestampMs !== event.timestamp || position !== positions[index]) changed += 1
+    if (
+      payload !== event.payload ||
+      key !== network ||
+      timestampMs !== event.timestamp ||
+      position !== positions[index]
+    )
+      changed += 1
     if (index < (lastOfKey.get(key) ?? -1)) outOfOrder += 1
     lastOfKey.set(key, Math.max(index, lastOfKey.get(key) ?? -1))
   }

@@ -4,7 +4,7 @@
 // 2. `dispose` is not waited for: when it is lost, the lease ends the session.
 // Leaves out: taking a producer over. A session that is gone is for the caller to start again (at least once).
 import { type Clock, sleep } from '../ports/clock.ts'
-import { TrunklineError } from '../protocol/errors.ts'
+import { type ErrorName, TrunklineError } from '../protocol/errors.ts'
 import type { AllocateReply, AllocateRequest, ReplyOf, RequestOf, Turn } from '../protocol/messages.ts'
 import type { CallContext } from './call-context.ts'
 import type { GatewayCalls } from './gateway-calls.ts'
@@ -13,6 +13,9 @@ const pauseMsMin = 20
 const pauseMsMax = 1_000
 /** Pauses bound the repeats by time; this bounds them when a deadline is long and pauses are short. */
 const attemptsMax = 50
+
+/** The session is gone, or its write is refused for good: only another session, after a while, can do better. */
+const endsTheCall: ReadonlySet<ErrorName> = new Set(['SESSION_GONE', 'STORAGE_FULL', 'STORAGE_FAILED'])
 
 export interface ShortSessionDeps {
   readonly calls: Pick<GatewayCalls, 'call'>
@@ -79,7 +82,7 @@ async function repeated<R>(deps: ShortSessionDeps, run: () => Promise<R>): Promi
       const error = TrunklineError.from(thrown)
       const pauseMs = Math.min(Math.max(error.retryAfterMs ?? 0, pauseMsMin), pauseMsMax)
       const inTime = deps.clock.monotonicMs() + pauseMs < deps.endMs
-      const again = error.retryable && error.name !== 'SESSION_GONE' && inTime && attempt < attemptsMax
+      const again = error.retryable && !endsTheCall.has(error.name) && inTime && attempt < attemptsMax
       if (!again || deps.context.signal?.aborted) throw error
       await sleep(deps.clock, pauseMs, deps.context.signal)
     }

@@ -28,10 +28,11 @@ interface Asked {
   readonly bytesMax: number
   readonly bytesMin: number
   readonly waitMs: number
+  readonly unpacked: boolean
 }
 
 export interface ReadSessionOptions {
-  readonly reader: TopicReader
+  readonly reader: Pick<TopicReader, 'read'>
   readonly topicId: TopicId
   readonly cursors: SessionCursors
   readonly position: readonly PartitionPosition[]
@@ -39,7 +40,7 @@ export interface ReadSessionOptions {
 }
 
 export class ReadSession extends Session {
-  readonly #reader: TopicReader
+  readonly #reader: Pick<TopicReader, 'read'>
   readonly #topicId: TopicId
   readonly #cursors: SessionCursors
   readonly #metrics: Pick<StreamMetrics, 'delivered'>
@@ -69,6 +70,7 @@ export class ReadSession extends Session {
         bytesMax,
         bytesMin: Math.min(wholeNumber(minBytes, 'minBytes', 0, 1), bytesMax),
         waitMs: Math.min(wholeNumber(waitMs, 'waitMs', 0, 0), waitMsMax),
+        unpacked: request.asEvents === true,
       }
       const event: SessionEvent = {
         type: 'READ',
@@ -112,6 +114,7 @@ export class ReadSession extends Session {
         bytesMax: asked.bytesMax,
         bytesMin: asked.bytesMin,
         waitMs: asked.waitMs,
+        unpacked: asked.unpacked,
         signal: abort.signal,
       })
       .then(

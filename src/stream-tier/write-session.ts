@@ -6,7 +6,6 @@
 // W4 A refusal stops the hand-over until everything handed over has settled; what comes behind it is `held`, not lost.
 // W5 Retirement answers no write: its outcome is for a take-over to find (SESSION_GONE, the write stays unanswered).
 // Leaves out: batches and lanes (write/append-lanes.ts), what is allowed when (session.machine.ts).
-import type { BlockSealer } from '../crypto/block-sealer.ts'
 import type { RequestRef } from '../fsm/server/session.types.ts'
 import type { AppendRecord, TopicInfo } from '../ports/event-log.ts'
 import type { WriteCursorContent } from '../protocol/cursor-content.ts'
@@ -21,7 +20,7 @@ import { Session, type SessionBase, wholeNumber } from './session.ts'
 import type { StreamMetrics } from './stream-metrics.ts'
 import type { EntryOutcome } from './write/append-entry.ts'
 import type { AppendLanes } from './write/append-lanes.ts'
-import { type StagedWrite, sealWrite, stageWrite } from './write/staged-write.ts'
+import { type Sealer, type StagedWrite, sealWrite, stageWrite } from './write/staged-write.ts'
 import { WriteCursor } from './write/write-cursor.ts'
 
 /** A part that is known to be in the log. */
@@ -60,7 +59,7 @@ export interface WriteSessionOptions {
   readonly partitions: number
   readonly producerId: ProducerId
   readonly lanes: AppendLanes
-  readonly sealer: BlockSealer
+  readonly sealer: Sealer
   readonly cursors: SessionCursors
   /** Per partition, a lower bound of where unanswered writes can lie (design.md §3.7). */
   readonly from: readonly number[]

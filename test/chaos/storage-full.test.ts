@@ -24,6 +24,7 @@ const ballastBytes = 12 * mebibyte
 const eventsPerCall = 300
 const callsMax = 400
 const progressMs = 60_000
+const testMsMax = 180_000
 
 type Answer = { readonly kind: 'published' } | { readonly kind: 'problem'; readonly status: number; readonly name: string; readonly retryable: boolean; readonly retryAfter: string | null }
 
@@ -135,6 +136,9 @@ root.describe('a full disk', () => {
         expect(describeViolations(judgeTopic(ledger.attempts, meanwhile.stored))).toBe('')
         expect(meanwhile.stored.filter(({ id }) => refused.has(id))).toEqual([])
 
+        const refusedInAll = refused.size / eventsPerCall
+        process.stdout.write(`full at ${meanwhile.stored.length} events; ${refusedInAll} calls refused\n`)
+
         // And when space is freed, the same process goes on: what waited lands, and what is new
         const before = ledger.acked
         rmSync(ballast)
@@ -159,7 +163,7 @@ root.describe('a full disk', () => {
         mount.unmount()
         work.remove()
       }
-    })
+    }, testMsMax)
   }
 })
 

@@ -5,11 +5,11 @@ import { cliEntry, type Exit } from './gateway-process.ts'
 export interface CliOptions {
   /** Where it runs; commands find the gateway of this folder. */
   readonly cwd: string
-  /** Default: nothing, and closed at once. 'open' leaves it open for `write`. */
-  readonly stdin?: string | Uint8Array | 'open'
+  /** Default: nothing, and closed at once. `{ open: true }` leaves it open for `write`. */
+  readonly stdin?: string | Uint8Array | { readonly open: true }
   readonly env?: Readonly<Record<string, string | undefined>>
-  /** Default: read and kept. 'unread' is a pipe that nobody reads until `drain`. */
-  readonly stdout?: 'unread'
+  /** Default: read and kept. 'held': nobody reads on behind the first chunk until `drain`. */
+  readonly stdout?: 'held'
 }
 
 export interface CliEnd extends Exit {
@@ -18,7 +18,10 @@ export interface CliEnd extends Exit {
 }
 
 export interface RunningCli {
+  /** When the process has ended and everything it wrote was read. */
   readonly ended: Promise<CliEnd>
+  /** When the process has ended; what it wrote may still wait in the pipe. */
+  readonly exited: Promise<Exit>
   readonly pid: number
   stdout(): string
   stderr(): string
@@ -28,10 +31,8 @@ export interface RunningCli {
   signal(name: NodeJS.Signals): void
   /** Resolves when `holds` is true of what was printed so far; rejects when it ends before. */
   until(holds: (printed: { readonly stdout: string; readonly stderr: string }) => boolean): Promise<void>
-  /** Reads stdout from now on. */
+  /** Reads stdout again. */
   drain(): void
-  /** Closes our end of stdout. */
-  closeStdout(): void
 }
 
 const running = new Set<ChildProcess>()
@@ -57,27 +58,29 @@ export function startCli(args: readonly string[], options: CliOptions): RunningC
     printed[name] += chunk
     wake()
   }
-  const drain = (): void => {
-    child.stdout.setEncoding('utf8').on('data', keep('stdout'))
-  }
-  if (options.stdout !== 'unread') drain()
+  child.stdout.setEncoding('utf8').on('data', keep('stdout'))
+  if (options.stdout === 'held') child.stdout.once('data', () => child.stdout.pause())
   child.stderr.setEncoding('utf8').on('data', keep('stderr'))
   // A command that ends before it has read its input is no fault of the test.
   child.stdin.on('error', () => undefined)
-  if (options.stdin !== 'open') child.stdin.end(options.stdin ?? '')
+  const { stdin = '' } = options
+  if (typeof stdin === 'string' || stdin instanceof Uint8Array) child.stdin.end(stdin)
 
   const ended = new Promise<CliEnd>((resolve, reject) => {
     child.once('error', reject)
-    // 'exit' and not 'close' when nobody reads stdout: the pipe stays open.
-    child.once(options.stdout === 'unread' ? 'exit' : 'close', (code, signal) => {
+    child.once('close', (code, signal) => {
       running.delete(child)
       over = true
       resolve({ code, signal, ...printed })
       wake()
     })
   })
+  const exited = new Promise<Exit>((resolve) => {
+    child.once('exit', (code, signal) => resolve({ code, signal }))
+  })
   return {
     ended,
+    exited,
     pid: child.pid ?? 0,
     stdout: () => printed.stdout,
     stderr: () => printed.stderr,
@@ -90,8 +93,7 @@ export function startCli(args: readonly string[], options: CliOptions): RunningC
         await new Promise<void>((resolve) => waiters.push(resolve))
       }
     },
-    drain,
-    closeStdout: () => child.stdout.destroy(),
+    drain: () => child.stdout.resume(),
   }
 }
 

@@ -32,7 +32,9 @@ async function runCheck(dir: string, keyring: string | undefined): Promise<void>
   const logDir = [join(dir, 'log'), dir].find((folder) => existsSync(join(folder, 'data.mdb')))
   if (logDir === undefined) throw new CommandFailure(exitCode.notFound, `${dir} is not a data folder: it holds no log`)
   if (keyring !== undefined && !existsSync(keyring)) throw new CommandFailure(exitCode.usage, `${keyring} is not there`)
-  const keyringPath = [keyring ?? join(dir, 'keyring.json')].map((path) => resolve(path)).find((path) => existsSync(path))
+  const keyringPath = [keyring ?? join(dir, 'keyring.json')]
+    .map((path) => resolve(path))
+    .find((path) => existsSync(path))
   if (keyringPath === undefined) tell('no keyring: what is inside the blocks is not looked at')
 
   // The child is started with a loader that is looked for from where we stand.
@@ -51,7 +53,9 @@ async function runCheck(dir: string, keyring: string | undefined): Promise<void>
 }
 
 function verifierUrl(keyringPath: string | undefined): URL {
-  const url = import.meta.url.endsWith('.ts') ? new URL('./verify-blocks.ts', import.meta.url) : new URL('./verify-blocks.js', import.meta.url)
+  const url = import.meta.url.endsWith('.ts')
+    ? new URL('./verify-blocks.ts', import.meta.url)
+    : new URL('./verify-blocks.js', import.meta.url)
   // Not as it stands: a loader that looks at the end of a URL would take "….json" for the module's type.
   if (keyringPath !== undefined) url.searchParams.set('keyring', Buffer.from(keyringPath).toString('base64url'))
   return url

@@ -85,7 +85,9 @@ export function explained(thrown: unknown, connection: Connection): unknown {
   return thrown.with({ details: { url: connection.url, ...(why === undefined ? {} : { why }) } })
 }
 
-async function givenCredentials(options: ConnectionOptions): Promise<{ clientId: string; clientSecret: string } | undefined> {
+async function givenCredentials(
+  options: ConnectionOptions,
+): Promise<{ clientId: string; clientSecret: string } | undefined> {
   const { clientId, clientSecretFile } = options
   if (clientId === undefined && clientSecretFile === undefined) return undefined
   if (clientId === undefined || clientSecretFile === undefined) {

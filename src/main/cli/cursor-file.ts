@@ -1,6 +1,18 @@
 // Owns: the file that `read` keeps its place in: one line, the cursor as the gateway answered it.
 // 1. Replaced as a whole: after a crash it holds the old cursor or the new one.
-import { accessSync, constants, closeSync, fsyncSync, openSync, readFileSync, realpathSync, renameSync, rmSync, statSync, writeSync } from 'node:fs'
+import {
+  accessSync,
+  closeSync,
+  constants,
+  fsyncSync,
+  openSync,
+  readFileSync,
+  realpathSync,
+  renameSync,
+  rmSync,
+  statSync,
+  writeSync,
+} from 'node:fs'
 import { dirname } from 'node:path'
 import { exitCode } from './exit-codes.ts'
 import { CommandFailure, errnoOf } from './failure.ts'
@@ -16,14 +28,19 @@ export class CursorFile {
     try {
       accessSync(dirname(this.#path), constants.W_OK)
     } catch (thrown) {
-      throw new CommandFailure(exitCode.usage, `the folder of ${path} cannot be written (${errnoOf(thrown) ?? 'error'})`, thrown)
+      throw new CommandFailure(
+        exitCode.usage,
+        `the folder of ${path} cannot be written (${errnoOf(thrown) ?? 'error'})`,
+        thrown,
+      )
     }
   }
 
   /** Undefined: the file is not there, or empty. Throws CommandFailure. */
   read(): string | undefined {
     try {
-      if (statSync(this.#path).size > bytesMax) throw new CommandFailure(exitCode.badData, `${this.#path} is not a cursor file`)
+      if (statSync(this.#path).size > bytesMax)
+        throw new CommandFailure(exitCode.badData, `${this.#path} is not a cursor file`)
       const text = readFileSync(this.#path, 'utf8').trim()
       return text === '' ? undefined : text
     } catch (thrown) {
@@ -47,7 +64,11 @@ export class CursorFile {
       renameSync(temporary, this.#path)
     } catch (thrown) {
       rmSync(temporary, { force: true })
-      throw new CommandFailure(exitCode.unexpected, `${this.#path} cannot be written (${errnoOf(thrown) ?? 'error'})`, thrown)
+      throw new CommandFailure(
+        exitCode.unexpected,
+        `${this.#path} cannot be written (${errnoOf(thrown) ?? 'error'})`,
+        thrown,
+      )
     }
   }
 }

@@ -62,8 +62,7 @@ export function errnoOf(thrown: unknown): string | undefined {
 
 /** Invariant 2. */
 export function oneLine(text: string): string {
-  // biome-ignore lint/suspicious/noControlCharactersInRegex: control characters are what is taken out
-  return text.replaceAll(/[\u0000-\u001f\u007f-\u009f]+/g, ' ')
+  return text.replaceAll(/\p{Cc}+/gu, ' ')
 }
 
 function stackOf(thrown: unknown): string {

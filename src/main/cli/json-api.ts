@@ -90,11 +90,10 @@ async function boundedText(response: Response): Promise<string> {
   if (response.body === null) return ''
   const chunks: Uint8Array[] = []
   let size = 0
-  for await (const chunk of response.body) {
-    const bytes: Uint8Array = chunk
-    size += bytes.length
+  for await (const chunk of response.body as AsyncIterable<Uint8Array>) {
+    size += chunk.length
     if (size > answerBytesMax) throw new CommandFailure(exitCode.unavailable, 'the answer of the gateway is too long')
-    chunks.push(bytes)
+    chunks.push(chunk)
   }
   return Buffer.concat(chunks).toString('utf8')
 }

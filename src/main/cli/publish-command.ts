@@ -2,20 +2,21 @@
 // 1. Nothing is half-sent in silence: whatever ends it, every line read so far is published or named.
 // 2. SIGINT stops the reading; what was read completely is published, then it ends.
 import { createReadStream } from 'node:fs'
+import type { Readable } from 'node:stream'
 import { type Command, Option } from 'commander'
 import { systemClock } from '../../adapters/clock/system-clock.ts'
 import { eventBytesMax } from '../../protocol/limits.ts'
 import { withClient } from './client-session.ts'
 import { addConnectionOptions, type ConnectionOptions, resolveConnection } from './connection.ts'
-import { eventOfLine, type InputFormat, inputFormats, type InputShape } from './event-input.ts'
+import { eventOfLine, type InputFormat, type InputShape, inputFormats } from './event-input.ts'
 import { exitCode, exitCodeOf } from './exit-codes.ts'
 import { CommandFailure, describeError, errnoOf, oneLine, QuietEnd } from './failure.ts'
 import { Interrupts } from './interrupts.ts'
 import { type Line, lineGroups } from './lines.ts'
 import { wholeNumber } from './option-values.ts'
 import { tell } from './output.ts'
-import { PublishBatches } from './publish-batches.ts'
 import { bytesText, counted, grouped, Progress, rateText } from './progress.ts'
+import { PublishBatches } from './publish-batches.ts'
 
 const batchEventsDefault = 500
 const batchEventsMax = 10_000
@@ -56,7 +57,10 @@ export function addPublishCommand(program: Command): void {
     .addOption(new Option('--format <format>', 'what a line is').choices(inputFormats).default('ndjson'))
     .option('--key-field <field>', 'member that is the key')
     .option('--id-field <field>', 'member that is the event id (default: a new UUID)')
-    .option('--time-field <field>', 'member that is the event time, RFC 3339 or ms since 1970 (default: when it is stored)')
+    .option(
+      '--time-field <field>',
+      'member that is the event time, RFC 3339 or ms since 1970 (default: when it is stored)',
+    )
     .option('--batch <events>', 'most events of one request', wholeNumber(1, batchEventsMax), batchEventsDefault)
     .option('--skip-bad', 'leave bad lines out and count them')
   addConnectionOptions(command)
@@ -82,7 +86,11 @@ async function runPublish(topic: string, file: string, options: PublishOptions):
   try {
     await withClient(connection, undefined, async (client) => {
       const producer = client.producer(topic)
-      const running = new PublishBatches(producer, { eventsMax: options.batch, bytesMax: batchBytesMax, outMax: batchesOutMax })
+      const running = new PublishBatches(producer, {
+        eventsMax: options.batch,
+        bytesMax: batchBytesMax,
+        outMax: batchesOutMax,
+      })
       batches = running
       const progress = new Progress(
         systemClock,
@@ -90,7 +98,13 @@ async function runPublish(topic: string, file: string, options: PublishOptions):
         () => `${counted(running.eventCount, 'event')}, ${bytesText(running.byteCount)} published`,
       )
       try {
-        const end = await publishLines(openInput(file, interrupts.signal), running, shape, options.skipBad === true, interrupts.signal)
+        const end = await publishLines(
+          openInput(file, interrupts.signal),
+          running,
+          shape,
+          options.skipBad === true,
+          interrupts.signal,
+        )
         await running.finish()
         progress.stop()
         conclude({ topic, file, end, batches: running, elapsedMs: progress.elapsedMs, interrupts })
@@ -105,23 +119,26 @@ async function runPublish(topic: string, file: string, options: PublishOptions):
 
 function shapeOf({ format, keyField, idField, timeField }: PublishOptions): InputShape {
   if (format === 'lines' && [keyField, idField, timeField].some((field) => field !== undefined)) {
-    throw new CommandFailure(exitCode.usage, '--key-field, --id-field and --time-field need --format ndjson: plain lines have no fields')
+    throw new CommandFailure(
+      exitCode.usage,
+      '--key-field, --id-field and --time-field need --format ndjson: plain lines have no fields',
+    )
   }
   return { format, keyField, idField, timeField }
 }
 
 /** Ends, without its rest, when `signal` aborts. */
 async function* openInput(file: string, signal: AbortSignal): AsyncGenerator<Uint8Array, void, undefined> {
-  const stream = file === '-' ? process.stdin : createReadStream(file)
+  const stream: Readable = file === '-' ? process.stdin : createReadStream(file)
   if (file === '-' && process.stdin.isTTY) tell('Reading events from the terminal, one per line; Ctrl-D ends.')
   const stop = (): void => {
     stream.destroy()
   }
   signal.addEventListener('abort', stop)
   try {
-    for await (const chunk of stream) {
-      const bytes: Uint8Array = chunk
-      yield bytes
+    // Neither has an encoding: what comes are bytes.
+    for await (const chunk of stream as AsyncIterable<Uint8Array>) {
+      yield chunk
       if (signal.aborted) return
     }
   } catch (thrown) {
@@ -179,18 +196,24 @@ function conclude({ topic, file, end, batches, elapsedMs, interrupts }: Conclusi
   const { failed } = batches
   if (failed !== undefined) {
     const { error, firstLine, lastLine } = failed
-    const known = error.retryable || error.name === 'OUTCOME_UNKNOWN' ? 'it is not known whether they were published' : 'refused'
+    const known =
+      error.retryable || error.name === 'OUTCOME_UNKNOWN' ? 'it is not known whether they were published' : 'refused'
     tell(`lines ${grouped(firstLine)} to ${grouped(lastLine)}: ${known}; ${throughText(batches)}`)
     tell(describeError(error))
     throw new QuietEnd(exitCodeOf(error.name))
   }
   if (end.bad !== undefined) {
-    tell(`line ${grouped(end.bad.line)}: ${oneLine(end.bad.why)}; every line before it is published, nothing from it on`)
+    tell(
+      `line ${grouped(end.bad.line)}: ${oneLine(end.bad.why)}; every line before it is published, nothing from it on`,
+    )
     throw new QuietEnd(exitCode.badData)
   }
   if (interrupts.exitCode !== undefined) {
     const next = end.linesRead + 1
-    const how = file === '-' ? `line ${grouped(next)} comes next` : `go on with: tail -n +${next} ${oneLine(file)} | trunkline publish ${oneLine(topic)} …`
+    const how =
+      file === '-'
+        ? `line ${grouped(next)} comes next`
+        : `go on with: tail -n +${next} ${oneLine(file)} | trunkline publish ${oneLine(topic)} …`
     tell(`interrupted: ${throughText(batches)}; ${how}`)
     throw new QuietEnd(interrupts.exitCode)
   }

@@ -5,6 +5,7 @@
 import { type Command, Option } from 'commander'
 import type { Batch, Reader, StartPosition } from '../../../sdk/typescript/src/index.ts'
 import { systemClock } from '../../adapters/clock/system-clock.ts'
+import type { Timer } from '../../ports/clock.ts'
 import { type ErrorName, TrunklineError } from '../../protocol/errors.ts'
 import { withClient } from './client-session.ts'
 import { addConnectionOptions, type ConnectionOptions, resolveConnection } from './connection.ts'
@@ -20,6 +21,7 @@ const batchEventsMax = 1_000
 const followWaitMs = 30_000
 /** Without --follow an empty answer after so long is the end of the topic. */
 const endWaitMs = 500
+const hintMs = 500
 
 const help = `
 Prints one JSON object per line: position, key, id, type, source, time, headers, payload. A payload that
@@ -51,13 +53,20 @@ export function addReadCommand(program: Command): void {
     .command('read')
     .description('print the events of a topic')
     .argument('<topic>')
-    .option('--from <start>', 'earliest, latest, or a time (RFC 3339 or ms since 1970) of storing', startPosition, 'earliest')
+    .option(
+      '--from <start>',
+      'earliest, latest, or a time (RFC 3339 or ms since 1970) of storing',
+      startPosition,
+      'earliest',
+    )
     .option('--cursor-file <file>', 'go on from the cursor in this file, and keep it there')
     .option('--max <events>', 'end after so many', wholeNumber(1))
     .option('--follow', 'wait for more at the end of the topic')
     .addOption(new Option('--output <form>', 'what is printed').choices(outputForms).default('ndjson'))
     .addOption(
-      new Option('--on-damaged <what>', 'events that can never be read again').choices(['stop', 'skip']).default('stop'),
+      new Option('--on-damaged <what>', 'events that can never be read again')
+        .choices(['stop', 'skip'])
+        .default('stop'),
     )
   addConnectionOptions(command)
     .addHelpText('after', help)
@@ -68,7 +77,12 @@ async function runRead(topic: string, options: ReadOptions): Promise<void> {
   const connection = await resolveConnection(options, process.cwd())
   const cursorFile = options.cursorFile === undefined ? undefined : new CursorFile(options.cursorFile)
   const cursor = cursorFile?.read()
+  let hint: Timer | undefined
   const interrupts = new Interrupts(systemClock, {
+    // Mostly it ends at once, and there is nothing to say.
+    onFirst: () => {
+      hint = systemClock.after(hintMs, () => tell('Stopping: writing the events at hand (Ctrl-C again stops at once)'))
+    },
     onSecond: () => tell('Stopped at once: the last events were not acked and come again.'),
   })
   try {
@@ -84,6 +98,7 @@ async function runRead(topic: string, options: ReadOptions): Promise<void> {
       if (reader.skippedCount > 0) tell(`${counted(reader.skippedCount, 'damaged place')} left out`)
     })
   } finally {
+    hint?.cancel()
     interrupts.stop()
   }
   if (interrupts.exitCode !== undefined) throw new QuietEnd(interrupts.exitCode)
@@ -110,7 +125,11 @@ class ReadRun {
 
   async run(): Promise<void> {
     // On a terminal the events themselves are the progress.
-    const progress = new Progress(systemClock, process.stdout.isTTY !== true, () => `${counted(this.#count, 'event')}, ${bytesText(this.#bytes)} read`)
+    const progress = new Progress(
+      systemClock,
+      process.stdout.isTTY !== true,
+      () => `${counted(this.#count, 'event')}, ${bytesText(this.#bytes)} read`,
+    )
     try {
       while (!this.#signal.aborted) {
         const batch = await this.#pull()

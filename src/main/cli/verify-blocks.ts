@@ -4,10 +4,10 @@
 //    they are unwrapped while this module loads, and the judging finds them all in the cache.
 // 2. Without a keyring only the frames are looked at.
 import { systemClock } from '../../adapters/clock/system-clock.ts'
-import { walkDataDir, type VerifyRecord } from '../../adapters/embedded/walk.ts'
+import { type VerifyRecord, walkDataDir } from '../../adapters/embedded/walk.ts'
 import { openKeyring } from '../../adapters/keyring/keyring-provider.ts'
 import { systemRandom } from '../../adapters/random/system-random.ts'
-import { type BlockPlace, BlockOpener, readSealedHeader, type SealedHeader } from '../../crypto/block-opener.ts'
+import { BlockOpener, type BlockPlace, readSealedHeader, type SealedHeader } from '../../crypto/block-opener.ts'
 import type { Clock } from '../../ports/clock.ts'
 import { TrunklineError } from '../../protocol/errors.ts'
 import { decodeRecordHeader } from '../../protocol/record-header.ts'
@@ -17,7 +17,11 @@ type Judged = Parameters<VerifyRecord>
 /** The tenant that a stream node wraps data keys for. */
 const keyTenant = 'default'
 /** Cached keys stay good for as long as the walk takes. */
-const stillClock: Clock = { nowMs: () => 0, monotonicMs: () => 0, after: (delayMs, run) => systemClock.after(delayMs, run) }
+const stillClock: Clock = {
+  nowMs: () => 0,
+  monotonicMs: () => 0,
+  after: (delayMs, run) => systemClock.after(delayMs, run),
+}
 
 const opener = await preparedOpener(process.argv[2] ?? '', new URL(import.meta.url).searchParams.get('keyring'))
 
@@ -39,7 +43,12 @@ async function preparedOpener(dir: string, keyring: string | null): Promise<Prep
   const keyringPath = Buffer.from(keyring, 'base64url').toString('utf8')
   const keys = await openKeyring(keyringPath, { create: false, clock: systemClock, random: systemRandom })
   const firstOfKey = await firstBlocks(dir)
-  const blocks = new BlockOpener({ keys, tenant: keyTenant, clock: stillClock, dataKeysMax: Math.max(1, firstOfKey.size) })
+  const blocks = new BlockOpener({
+    keys,
+    tenant: keyTenant,
+    clock: stillClock,
+    dataKeysMax: Math.max(1, firstOfKey.size),
+  })
   const without = new Map<string, string>()
   for (const [name, [place, record]] of firstOfKey) {
     const blockPlace = placeOf(place, record)
@@ -72,7 +81,8 @@ async function firstBlocks(dir: string): Promise<ReadonlyMap<string, Judged>> {
       if (sealed === undefined) return undefined
       const name = nameOf(sealed)
       // The value may be LMDB's own memory, which is gone after the walk.
-      if (!first.has(name)) first.set(name, [place, { ...record, value: record.value.slice(), header: record.header?.slice() ?? null }])
+      if (!first.has(name))
+        first.set(name, [place, { ...record, value: record.value.slice(), header: record.header?.slice() ?? null }])
       return undefined
     },
     // As the walk itself does: whoever waits sees that it goes on, and where it was.

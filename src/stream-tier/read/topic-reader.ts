@@ -34,6 +34,8 @@ export interface ReadOptions {
   readonly eventsMax: number
   /** Of packed data; one block above it is delivered alone. At most readBytesMax. */
   readonly bytesMax: number
+  /** The caller unpacks: bytes are counted as events, not as (perhaps compressed) blocks. Default false. */
+  readonly unpacked?: boolean
   /** Waits until there is so much, or waitMs are over. Default 1. */
   readonly bytesMin?: number | undefined
   readonly waitMs: number
@@ -248,14 +250,18 @@ export class TopicReader {
         next[partition] = at
         if (opened?.kind !== 'block') return false
         const { block } = opened
-        if (collected.count > 0 && collected.bytes + block.data.length > bytesMax) {
+        let take = Math.min(block.count - at.index, options.eventsMax - collected.count)
+        // Events are a share of a block that was unpacked; a block itself travels whole.
+        const unpackedEach = options.unpacked === true ? Math.max(1, block.rawSize / block.count) : 0
+        if (unpackedEach > 0) take = Math.min(take, Math.max(1, Math.floor(bytesMax / unpackedEach)))
+        const bytes = unpackedEach > 0 ? Math.ceil(take * unpackedEach) : block.data.length
+        if (collected.count > 0 && collected.bytes + bytes > bytesMax) {
           collected.full = true
           return false
         }
-        const take = Math.min(block.count - at.index, options.eventsMax - collected.count)
         collected.blocks.push(viewOf(block, at.index, take))
         collected.count += take
-        collected.bytes += block.data.length
+        collected.bytes += bytes
         const index = at.index + take
         next[partition] = index >= block.count ? { offset: at.offset + 1, index: 0 } : { offset: at.offset, index }
         if (collected.count >= options.eventsMax || collected.bytes >= bytesMax) collected.full = true

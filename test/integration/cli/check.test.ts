@@ -36,7 +36,8 @@ function flipBit(folder: string, n: number): void {
   const bytes = readFileSync(path)
   const blocks: number[] = []
   // The frame of a sealed block; small ones, if there are any, stand elsewhere.
-  for (let at = bytes.indexOf('TLB\u0001\u0001'); at >= 0; at = bytes.indexOf('TLB\u0001\u0001', at + 1)) blocks.push(at)
+  for (let at = bytes.indexOf('TLB\u0001\u0001'); at >= 0; at = bytes.indexOf('TLB\u0001\u0001', at + 1))
+    blocks.push(at)
   const at = blocks.sort((a, b) => a - b)[n]
   if (at === undefined) throw new Error('no such block')
   bytes[at + 3_000] = (bytes[at + 3_000] ?? 0) ^ 0x10
@@ -58,7 +59,10 @@ describe('check', () => {
   })
 
   it('given a folder that is none, says so and makes none', async () => {
-    expect(await check(join(dir, 'nothing'))).toMatchObject({ code: 5, stderr: expect.stringContaining('is not a data folder') })
+    expect(await check(join(dir, 'nothing'))).toMatchObject({
+      code: 5,
+      stderr: expect.stringContaining('is not a data folder'),
+    })
     expect(existsSync(join(dir, 'nothing'))).toBe(false)
   })
 
@@ -70,7 +74,10 @@ describe('check', () => {
     expect(end.stdout).toMatch(/^blocks\/0@\d: the block is damaged: it does not open\n$/)
     expect(end.code).toBe(7)
     rmSync(join(copy, 'keyring.json'))
-    expect(await check(copy)).toMatchObject({ code: 0, stderr: expect.stringContaining('no keyring: what is inside the blocks is not looked at') })
+    expect(await check(copy)).toMatchObject({
+      code: 0,
+      stderr: expect.stringContaining('no keyring: what is inside the blocks is not looked at'),
+    })
     const elsewhere = await runCli(['check', copy, '--keyring', join(data(), 'keyring.json')], { cwd: tmpdir() })
     expect(elsewhere).toMatchObject({ code: 7 })
   })
@@ -98,7 +105,9 @@ describe('reading a damaged block', () => {
       expect(stopped.stderr).toMatch(/BLOCK_DAMAGED: .*at: 0:\d.*--on-damaged skip/)
       expect(stopped.code).toBe(7)
       const before = numbersIn(stopped.stdout)
-      const skipped = await runCli(['read', 'blocks', '--cursor-file', 'place', '--on-damaged', 'skip'], { cwd: damaged })
+      const skipped = await runCli(['read', 'blocks', '--cursor-file', 'place', '--on-damaged', 'skip'], {
+        cwd: damaged,
+      })
       expect(skipped.code).toBe(0)
       expect(skipped.stderr).toContain('1 damaged place left out')
       const after = numbersIn(skipped.stdout)

@@ -1,11 +1,20 @@
 // `trunkline dev`: how it starts, refuses to start, and stops.
-import { appendFileSync, chmodSync, existsSync, mkdtempSync, readFileSync, realpathSync, rmSync, writeFileSync } from 'node:fs'
+import {
+  appendFileSync,
+  chmodSync,
+  existsSync,
+  mkdtempSync,
+  readFileSync,
+  realpathSync,
+  rmSync,
+  writeFileSync,
+} from 'node:fs'
 import { createServer } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterEach, beforeEach, describe, expect, it } from 'vitest'
 import { type GatewayProcess, removeFolder, startGatewayProcess } from '../../support/gateway-process.ts'
-import { runCli } from '../../support/run-cli.ts'
+import { runCli, startCli } from '../../support/run-cli.ts'
 
 let dir: string
 let gateway: GatewayProcess | undefined
@@ -29,14 +38,19 @@ describe('a clean stop', () => {
     expect(gateway.output()).toContain('Stopped.')
   })
 
-  it('given a reader that waits and a publish that runs, does not wait for them, and loses nothing', async () => {
+  it('given a reader that waits, does not wait for it; after the next start the reader goes on', async () => {
     gateway = await startGatewayProcess({ dir })
-    const lines = Array.from({ length: 500 }, (_, n) => `{"n":${n}}\n`).join('')
-    expect(await runCli(['publish', 'kept'], { cwd: dir, stdin: lines })).toMatchObject({ code: 0 })
-    await gateway.stop()
+    const numbered = (from: number, to: number): string =>
+      Array.from({ length: to - from + 1 }, (_, index) => `{"n":${from + index},"k":1}\n`).join('')
+    const publish = (lines: string): ReturnType<typeof runCli> =>
+      runCli(['publish', 'kept', '--key-field', 'k'], { cwd: dir, stdin: lines })
+    expect(await publish(numbered(1, 500))).toMatchObject({ code: 0 })
+    const reading = startCli(['read', 'kept', '--follow', '--max', '600', '--output', 'payload'], { cwd: dir })
+    await reading.until(({ stdout }) => stdout.includes('"n":500,'))
+    expect(await gateway.stop()).toEqual({ code: 0, signal: null })
     await gateway.restart()
-    const { stdout } = await runCli(['read', 'kept'], { cwd: dir })
-    expect(stdout.trim().split('\n')).toHaveLength(500)
+    expect(await publish(numbered(501, 600))).toMatchObject({ code: 0 })
+    expect(await reading.ended).toMatchObject({ code: 0, stdout: numbered(1, 600) })
   })
 
   it('given a data folder elsewhere, still writes dev.json here', async () => {
@@ -79,9 +93,21 @@ describe('a start that is refused', () => {
   it.each<[string, (data: string) => void, string]>([
     ['no keyring', (data) => rmSync(join(data, 'keyring.json')), 'KEYRING_MISSING: '],
     ['a keyring that others can read', (data) => chmodSync(join(data, 'keyring.json'), 0o644), 'KEYRING_UNREADABLE: '],
-    ['a keyring that is damaged', (data) => writeFileSync(join(data, 'keyring.json'), '{"keks":"secret'), 'KEYRING_UNREADABLE: '],
-    ['a ring of another folder', (data) => writeFileSync(join(data, 'ring-id'), `${'0'.repeat(32)}\n`), 'KEYRING_WRONG: '],
-    ['a log that is none', (data) => writeFileSync(join(data, 'log', 'data.mdb'), 'not a database'), 'DATA_DIR_DAMAGED: '],
+    [
+      'a keyring that is damaged',
+      (data) => writeFileSync(join(data, 'keyring.json'), '{"keks":"secret'),
+      'KEYRING_UNREADABLE: ',
+    ],
+    [
+      'a ring of another folder',
+      (data) => writeFileSync(join(data, 'ring-id'), `${'0'.repeat(32)}\n`),
+      'KEYRING_WRONG: ',
+    ],
+    [
+      'a log that is none',
+      (data) => writeFileSync(join(data, 'log', 'data.mdb'), 'not a database'),
+      'DATA_DIR_DAMAGED: ',
+    ],
   ])('given %s, says so in one line and changes nothing', async (_, change, text) => {
     gateway = await startGatewayProcess({ dir })
     await gateway.stop()

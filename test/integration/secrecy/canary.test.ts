@@ -208,8 +208,8 @@ async function damage(): Promise<void> {
   })
   const reader = await at.reader('canaries')
   for (let n = 1; n <= 2; n++) await noteCall(reader.call('read', { n }).then(() => reader.call('ack', { n })))
-  await noteResponse(at.http('/v1/topics/canaries/events?from=earliest'))
-  expect(errors.some((error) => error.includes('BLOCK_DAMAGED'))).toBe(true)
+  const answer = await at.http('/v1/topics/canaries/events?from=earliest')
+  if (answer.status !== 200) errors.push(Buffer.from(await answer.text()))
 }
 
 async function firstBlock(): Promise<Buffer> {
@@ -286,6 +286,7 @@ describe('an event', () => {
 
   it('Given every error that was provoked with them, then none tells one', () => {
     expect(errors.length).toBeGreaterThan(30)
+    expect(errors.filter((error) => error.includes('BLOCK_DAMAGED')).length).toBeGreaterThanOrEqual(2)
     for (const error of errors) expect([error.toString('utf8').slice(0, 300), leaked(error, canaries)]).toEqual([error.toString('utf8').slice(0, 300), []])
   })
 })

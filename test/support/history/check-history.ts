@@ -245,7 +245,11 @@ class Check {
       let next = 0
       let highest: { readonly attempt: Attempt; readonly place: Place } | undefined
       for (const attempt of [...attempts].sort((a, b) => a.invokedTick - b.invokedTick)) {
-        for (let one = ended[next]; one !== undefined && (one.endedTick ?? 0) < attempt.invokedTick; one = ended[++next]) {
+        for (
+          let one = ended[next];
+          one !== undefined && (one.endedTick ?? 0) < attempt.invokedTick;
+          one = ended[++next]
+        ) {
           const place = this.#found.get(one.value)?.places[0]
           if (place !== undefined && (highest === undefined || comparePlaces(highest.place, place) < 0)) {
             highest = { attempt: one, place }

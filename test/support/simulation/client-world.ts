@@ -1,9 +1,10 @@
 // Owns: what every simulated client is made with.
+
+import { Bearer } from '../../../sdk/typescript/src/bearer.ts'
+import { TrunklineClient } from '../../../sdk/typescript/src/client.ts'
 import type { SimulatedClock } from '../../../src/adapters/clock/simulated-clock.ts'
 import type { SeededRandom } from '../../../src/adapters/random/seeded-random.ts'
 import type { GatewayCalls } from '../../../src/api-tier/gateway-calls.ts'
-import { Bearer } from '../../../sdk/typescript/src/bearer.ts'
-import { TrunklineClient } from '../../../sdk/typescript/src/client.ts'
 import type { History } from '../history/history.ts'
 import { Gate, GatedClock } from './gate.ts'
 import { type LinkFaults, SimLink } from './sim-link.ts'

@@ -1,7 +1,7 @@
 // Owns: what an event of a walk carries: its name in the history, and bytes that must come back unchanged.
 import { createHash } from 'node:crypto'
-import type { SeededRandom } from '../../../src/adapters/random/seeded-random.ts'
 import type { ReceivedEvent } from '../../../sdk/typescript/src/events.ts'
+import type { SeededRandom } from '../../../src/adapters/random/seeded-random.ts'
 import type { Delivered } from '../history/history.ts'
 
 export function payloadOf(value: string, random: SeededRandom, bytesMax: number): Uint8Array {

@@ -85,7 +85,7 @@ export const walkProfile: Profile = {
   topics: { min: 1, max: 3 },
   partitions: { min: 2, max: 4 },
   producers: { min: 2, max: 4 },
-  rawWriters: { min: 0, max: 1 },
+  rawWriters: { min: 0, max: 2 },
   readers: { min: 1, max: 3 },
   stormMs: { min: 10_000, max: 30_000 },
   thinkMs: { min: 20, max: 300 },

@@ -2,6 +2,8 @@
 // replies, each on its own. Every message goes as the bytes of its Thrift message.
 // 1. A call is sent once; its promise settles at its timeout at the latest (unless the client's process is dead).
 // 2. "Broken": the client hears UNAVAILABLE at once or soon, and the request arrives later all the same, or never.
+
+import type { CallOptions, Transport } from '../../../sdk/typescript/src/transport.ts'
 import type { SeededRandom } from '../../../src/adapters/random/seeded-random.ts'
 import type { GatewayCalls } from '../../../src/api-tier/gateway-calls.ts'
 import type { Clock } from '../../../src/ports/clock.ts'
@@ -15,7 +17,7 @@ import {
   encodeErrorReply,
   encodeReply,
 } from '../../../src/protocol/thrift/message.ts'
-import type { CallOptions, Transport } from '../../../sdk/typescript/src/transport.ts'
+import { textOfThrown } from './draw.ts'
 import type { Gate } from './gate.ts'
 import type { Trace } from './trace.ts'
 
@@ -142,7 +144,7 @@ export class SimLink implements Transport {
       .then((done) => reply(encodeReply(method, seqid, done), 'ok'))
       .catch((thrown: unknown) => {
         const error = TrunklineError.from(thrown)
-        if (error.name === 'INTERNAL') onDefect(`${name}: ${String(error.cause ?? error)}`)
+        if (error.name === 'INTERNAL') onDefect(`${name}: ${textOfThrown(error.cause ?? error)}`)
         reply(encodeErrorReply(method, seqid, error), error.name)
       })
   }

@@ -12,6 +12,7 @@ import { nullStreamMetrics, type StreamMetrics } from '../../../src/stream-tier/
 import { StreamNode } from '../../../src/stream-tier/stream-node.ts'
 import { type FaultPlan, FaultySwitchboard } from '../faulty-switchboard.ts'
 import type { SimCluster } from '../sim-log/sim-cluster.ts'
+import { textOfThrown } from './draw.ts'
 import { Gate, GatedClock } from './gate.ts'
 import { GatedBroker } from './sim-broker.ts'
 import { GatedSwitchboard } from './sim-switchboard.ts'
@@ -151,6 +152,7 @@ export class SimNode {
         appendBufferBytes: 16 * 1024 * 1024,
         drainTimeoutMs: 5_000,
       },
+      topics: { autoCreate: false, partitions: 1 },
       metrics: this.#metrics(),
       logger: this.#logger(key),
       version: 'simulated',
@@ -166,7 +168,9 @@ export class SimNode {
       this.#follow()
     })
     // When the log is away, `ended` says so and the next one follows.
-    await node.boot().catch((thrown: unknown) => trace.note(`${key} did not boot: ${String(thrown)}`))
+    await node
+      .boot()
+      .catch((thrown: unknown) => trace.note(`${key} did not boot: ${textOfThrown(thrown).split('\n', 1)[0]}`))
   }
 
   #metrics(): StreamMetrics {
@@ -186,15 +190,14 @@ export class SimNode {
   #logger(key: Incarnation): Logger {
     const { trace, onDefect } = this.#world
     const note = (level: string, fields: LogFields, message: string): void =>
-      trace.note(`${key} ${level} ${message} ${fields.err === undefined ? '' : String(fields.err)}`)
+      trace.note(`${key} ${level} ${message} ${fields.err instanceof Error ? fields.err.message : ''}`)
     const logger: Logger = {
       debug: () => undefined,
       info: (fields, message) => note('info', fields, message),
       warn: (fields, message) => note('warn', fields, message),
       error: (fields, message) => {
         note('error', fields, message)
-        const { err } = fields
-        onDefect(`${key}: ${message}: ${err instanceof Error ? (err.stack ?? err.message) : JSON.stringify(fields)}`)
+        onDefect(`${key}: ${message}: ${textOfThrown(fields.err ?? fields)}`)
       },
       with: () => logger,
     }

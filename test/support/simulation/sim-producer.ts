@@ -1,12 +1,14 @@
 // Owns: an application that publishes through the SDK: single events and batches, keyed, unkeyed and placed, several at
 // once, all in the history.
-import { partitionForKey } from '../../../src/protocol/partitioning.ts'
-import { TrunklineError } from '../../../src/protocol/errors.ts'
+
 import type { EventInput } from '../../../sdk/typescript/src/events.ts'
 import type { Producer } from '../../../sdk/typescript/src/producer.ts'
-import type { SentEvent, SendRecord } from '../history/history.ts'
 import { sleep } from '../../../src/ports/clock.ts'
+import { TrunklineError } from '../../../src/protocol/errors.ts'
+import { partitionForKey } from '../../../src/protocol/partitioning.ts'
+import type { SendRecord, SentEvent } from '../history/history.ts'
 import { type ClientProcess, type ClientWorld, retryOf, type SimTopicFacts, startClient } from './client-world.ts'
+import { textOfThrown } from './draw.ts'
 import { hashOf, payloadOf } from './payload.ts'
 
 export interface ProducerPlan {
@@ -35,7 +37,8 @@ export class SimProducer {
     this.#topic = topic
     this.process = startClient(world, name)
     const windowWrites = this.process.random.chance(0.3) ? { windowWrites: 1 + this.process.random.below(4) } : {}
-    this.#producer = this.process.client.producer(topic.name, { retry: retryOf(world), encoding: 'none', ...windowWrites })
+    const encoding = this.process.random.chance(0.3) ? 'gzip' : 'none'
+    this.#producer = this.process.client.producer(topic.name, { retry: retryOf(world), encoding, ...windowWrites })
   }
 
   /** Publishes that are not answered. */
@@ -79,7 +82,9 @@ export class SimProducer {
     }
     const record = this.#world.history.send(name, this.#topic.name, sent)
     this.#out += 1
-    this.#world.trace.note(`${name} publishes ${sent.map(({ value, partition }) => `${value}→${partition ?? '?'}`).join(' ')}`)
+    this.#world.trace.note(
+      `${name} publishes ${sent.map(({ value, partition }) => `${value}→${partition ?? '?'}`).join(' ')}`,
+    )
     void this.#follow(inputs, record)
   }
 
@@ -93,7 +98,7 @@ export class SimProducer {
       const error = TrunklineError.from(thrown)
       this.#world.trace.note(`${this.process.name} told ${error.name}`)
       this.#world.trace.count(`publishes ${error.name}`)
-      if (error.name === 'INTERNAL') this.#world.onDefect(`${this.process.name}: ${String(error.cause ?? error)}`)
+      if (error.name === 'INTERNAL') this.#world.onDefect(`${this.process.name}: ${textOfThrown(error.cause ?? error)}`)
       // A publish that several writes carried may be there in part.
       const partly = error.name === 'OUTCOME_UNKNOWN' || error.details['published'] !== undefined
       if (partly) record.info(error.name)

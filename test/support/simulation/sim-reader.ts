@@ -1,11 +1,13 @@
 // Owns: an application that reads through the SDK: acks whole batches and prefixes, gives back, forgets to ack, starts
 // again from cursors it kept; all in the history.
-import { TrunklineError } from '../../../src/protocol/errors.ts'
-import { sleep } from '../../../src/ports/clock.ts'
+
 import type { StartPosition } from '../../../sdk/typescript/src/client.ts'
 import type { Reader } from '../../../sdk/typescript/src/reader.ts'
+import { sleep } from '../../../src/ports/clock.ts'
+import { TrunklineError } from '../../../src/protocol/errors.ts'
 import type { CursorMark, ReaderHistory, ReaderStart } from '../history/history.ts'
 import { type ClientProcess, type ClientWorld, retryOf, type SimTopicFacts, startClient } from './client-world.ts'
+import { textOfThrown } from './draw.ts'
 import { deliveredOf } from './payload.ts'
 
 interface Kept {
@@ -50,7 +52,9 @@ export class SimReader {
         await this.#step()
       } catch (thrown) {
         const error = TrunklineError.from(thrown)
-        this.#world.onDefect(`${this.name}: a pull ended with ${error.name}: ${String(error.cause ?? JSON.stringify(error.details))}`)
+        this.#world.onDefect(
+          `${this.name}: a pull ended with ${error.name}: ${textOfThrown(error.cause ?? error.details)}`,
+        )
         await sleep(clock, 500)
       }
       if (random.chance(0.3)) await sleep(clock, random.below(300))

@@ -56,10 +56,24 @@ export class Storm {
     if (this.enabled.has('failover')) this.#again(within(random, profile.failoverMs), () => this.#failover())
     if (this.enabled.has('abandon')) this.#again(4_000, () => this.#parts.abandonClient())
     this.#again(3_000, () => this.#parts.restartReader())
-    if (this.enabled.has('link')) this.#bursts('link', () => this.#breakLink(), () => this.#calmLink())
-    if (this.enabled.has('cut')) this.#bursts('cut', () => this.#cut(true), () => this.#cut(false))
+    if (this.enabled.has('link'))
+      this.#bursts(
+        'link',
+        () => this.#breakLink(),
+        () => this.#calmLink(),
+      )
+    if (this.enabled.has('cut'))
+      this.#bursts(
+        'cut',
+        () => this.#cut(true),
+        () => this.#cut(false),
+      )
     if (this.enabled.has('switchboard')) {
-      this.#bursts('switchboard', () => this.#breakSwitchboard(), () => this.#calmSwitchboard())
+      this.#bursts(
+        'switchboard',
+        () => this.#breakSwitchboard(),
+        () => this.#calmSwitchboard(),
+      )
     }
   }
 

@@ -12,18 +12,19 @@ import { GatewayKeys } from '../../../src/crypto/gateway-keys.ts'
 import { nullLogger } from '../../../src/observability/log.ts'
 import { parseTopicName } from '../../../src/protocol/ids.ts'
 import { defaultLimits } from '../../../src/protocol/limits.ts'
-import { checkHistory, type Defect, type DefectKind } from '../history/check-history.ts'
-import { History } from '../history/history.ts'
 import { FaultySwitchboard } from '../faulty-switchboard.ts'
+import { checkHistory, type DefectKind } from '../history/check-history.ts'
+import { History } from '../history/history.ts'
 import { SimCluster } from '../sim-log/sim-cluster.ts'
 import { type ClientWorld, retryOf, type SimTopicFacts, startClient } from './client-world.ts'
-import { within } from './draw.ts'
+import { textOfThrown, within } from './draw.ts'
 import { deliveredOf } from './payload.ts'
 import type { Profile } from './profile.ts'
 import { readRawLog } from './raw-log.ts'
 import { calmLink } from './sim-link.ts'
 import { type NodeWorld, SimNode } from './sim-node.ts'
 import { SimProducer } from './sim-producer.ts'
+import { SimRawWriter } from './sim-raw-writer.ts'
 import { SimReader } from './sim-reader.ts'
 import { Storm } from './storm.ts'
 import { Trace } from './trace.ts'
@@ -89,12 +90,13 @@ class Walk {
 
   async run(): Promise<WalkResult> {
     const defects: WalkDefect[] = []
-    const onRejection = (thrown: unknown): void => this.#noteBroken(`a rejection that nobody heard: ${stackOf(thrown)}`)
+    const onRejection = (thrown: unknown): void =>
+      this.#noteBroken(`a rejection that nobody heard: ${textOfThrown(thrown)}`)
     process.on('unhandledRejection', onRejection)
     try {
       defects.push(...(await this.#run()))
     } catch (thrown) {
-      if (thrown !== stuck) defects.push({ kind: 'BROKEN', text: `the walk ended by: ${stackOf(thrown)}` })
+      if (thrown !== stuck) defects.push({ kind: 'BROKEN', text: `the walk ended by: ${textOfThrown(thrown)}` })
     } finally {
       process.off('unhandledRejection', onRejection)
     }
@@ -121,7 +123,7 @@ class Walk {
     const keys = new KeyringProvider('', freshKeyring(keyRandom, clock), keyRandom)
     const gatewayKeys = GatewayKeys.generate(keyRandom, clock)
     const cluster = new SimCluster({ clock, random: this.#random.fork('cluster') })
-    const hub = new InProcessHub(clock, { onDefect: (error) => onDefect(`a handler rejected: ${String(error)}`) })
+    const hub = new InProcessHub(clock, { onDefect: (error) => onDefect(`a handler rejected: ${textOfThrown(error)}`) })
 
     const topics: SimTopicFacts[] = Array.from({ length: within(random, profile.topics) }, (_, index) => ({
       name: `topic-${index}`,
@@ -134,6 +136,7 @@ class Walk {
     const linkFaults = { ...calmLink }
     const nodes: SimNode[] = []
     const producers: SimProducer[] = []
+    const rawWriters: SimRawWriter[] = []
     const readers: SimReader[] = []
 
     const storm = new Storm({
@@ -174,7 +177,8 @@ class Walk {
       appendDeadlineMs: within(random, profile.appendDeadlineMs),
       onDefect,
     }
-    for (let index = 0; index < within(random, profile.nodes); index += 1) nodes.push(new SimNode(`n${index}`, nodeWorld))
+    const nodeCount = within(random, profile.nodes)
+    for (let index = 0; index < nodeCount; index += 1) nodes.push(new SimNode(`n${index}`, nodeWorld))
 
     const apis = Array.from(
       { length: within(random, profile.apiNodes) },
@@ -193,7 +197,10 @@ class Walk {
           },
           clock,
           metrics: nullApiMetrics,
-          logger: { ...nullLogger, error: (fields, message) => onDefect(`api: ${message}: ${String(fields.err)}`) },
+          logger: {
+            ...nullLogger,
+            error: (fields, message) => onDefect(`api: ${message}: ${textOfThrown(fields.err)}`),
+          },
           limits: defaultLimits,
         }),
     )
@@ -224,8 +231,16 @@ class Walk {
     }
 
     await this.#drive(Promise.all(nodes.map((node) => node.start())), 60_000, 'the nodes boot')
-    for (let index = 0; index < within(random, profile.producers); index += 1) addProducer()
-    for (let index = 0; index < within(random, profile.readers); index += 1) {
+    const [producerCount, rawCount, readerCount] = [profile.producers, profile.rawWriters, profile.readers].map(
+      (range) => within(random, range),
+    ) as [number, number, number]
+    for (let index = 0; index < producerCount; index += 1) addProducer()
+    for (let index = 0; index < rawCount; index += 1) {
+      const writer = new SimRawWriter(world, `w${++clients}`, random.pick(topics), within(random, profile.thinkMs))
+      rawWriters.push(writer)
+      writer.start()
+    }
+    for (let index = 0; index < readerCount; index += 1) {
       const reader = new SimReader(world, `r${++clients}`, random.pick(topics))
       readers.push(reader)
       reader.start()
@@ -237,9 +252,11 @@ class Walk {
     this.#stormIsOver = true
     storm.heal()
 
-    await this.#drive(Promise.all(producers.map((producer) => producer.done)), settleMs, () =>
-      producers.map((producer) => `${producer.process.name}: ${producer.outCount} out`).join(', '),
+    const writers = [...producers, ...rawWriters]
+    await this.#drive(Promise.all(writers.map((writer) => writer.done)), settleMs, () =>
+      writers.map((writer) => `${writer.process.name}: ${writer.outCount} out`).join(', '),
     )
+    await this.#drive(Promise.all(readers.map((reader) => reader.done)), settleMs, 'the readers end their pulls')
     await this.#pass(quietMs)
     const drained = Promise.all(topics.map((topic) => this.#drain(world, topic)))
     await this.#drive(drained, settleMs, 'the topics are drained')
@@ -248,7 +265,10 @@ class Walk {
     for (const node of nodes) node.stop()
     cluster.stop()
     const raw = await readRawLog(cluster, topics, keys, clock)
-    trace.count('raw records', raw.reduce((sum, { records }) => sum + records.length, 0))
+    trace.count(
+      'raw records',
+      raw.reduce((sum, { records }) => sum + records.length, 0),
+    )
     return checkHistory(this.#history, raw, { unknownIsDefect: true })
   }
 
@@ -297,12 +317,4 @@ class Walk {
     this.#trace.note(`BROKEN ${text}`)
     if (this.#broken.length < brokenMax) this.#broken.push({ kind: 'BROKEN', text })
   }
-}
-
-function stackOf(thrown: unknown): string {
-  return thrown instanceof Error ? (thrown.stack ?? thrown.message) : String(thrown)
-}
-
-export function kindsOf(result: WalkResult): readonly WalkDefect['kind'][] {
-  return [...new Set(result.defects.map(({ kind }: Pick<Defect, 'text'> & Pick<WalkDefect, 'kind'>) => kind))]
 }

@@ -40,7 +40,7 @@ tmpfs.describe('a full disk', () => {
   afterEach(() => {
     process.off('unhandledRejection', note)
     vi.restoreAllMocks()
-    execFileSync('umount', [dir])
+    execFileSync('umount', ['-l', dir])
     remove()
   })
 

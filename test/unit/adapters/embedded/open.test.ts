@@ -100,7 +100,12 @@ describe('a data folder', () => {
   it('Given another starter with a lower name, then this one gives way; with a higher one, it waits and goes on', async () => {
     mkdirSync(dir, { recursive: true })
     const lower = await standAs('starting', join(dir, 'lock-000000000000.sock'))
+    let asked = 0
+    lower.on('connection', () => {
+      asked += 1
+    })
     await expect(lockDataDir(dir, systemClock, systemRandom)).rejects.toMatchObject({ name: 'DATA_DIR_IN_USE' })
+    expect(asked).toBe(1)
     await new Promise((resolve) => lower.close(resolve))
 
     const higher = await standAs('starting', join(dir, 'lock-ffffffffffff.sock'))

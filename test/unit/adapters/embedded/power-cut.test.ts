@@ -74,13 +74,13 @@ async function cutOnce(random: SeededRandom): Promise<number> {
       }
       await log.close()
     } finally {
-      run('umount', after)
+      run('umount', '-l', after)
     }
     return landed.length
   } finally {
     appending.child.kill('SIGKILL')
     await appending.ended
-    run('umount', live)
+    run('umount', '-l', live)
     remove()
   }
 }

@@ -58,7 +58,11 @@ describe('the gateway of a command', () => {
 
   it('given credentials alone, logs in with them at the gateway of dev.json', async () => {
     devFile()
-    expect(await resolveConnection(given(), folder)).toMatchObject({ url: 'thrift://127.0.0.1:17471', clientId: 'app', clientSecret: 'given-secret' })
+    expect(await resolveConnection(given(), folder)).toMatchObject({
+      url: 'thrift://127.0.0.1:17471',
+      clientId: 'app',
+      clientSecret: 'given-secret',
+    })
   })
 
   it.each([
@@ -85,12 +89,16 @@ describe('the gateway of a command', () => {
   it('given a secret that others can read, refuses it', async () => {
     const open = join(folder, 'open')
     writeFileSync(open, 'x', { mode: 0o644 })
-    await expect(resolveConnection({ url: 'http://host', clientId: 'a', clientSecretFile: open }, folder)).rejects.toThrow(TrunklineError)
+    await expect(
+      resolveConnection({ url: 'http://host', clientId: 'a', clientSecretFile: open }, folder),
+    ).rejects.toThrow(TrunklineError)
   })
 })
 
 describe('a gateway that is not reached', () => {
-  const unavailable = new TrunklineError('UNAVAILABLE', { cause: Object.assign(new Error('x'), { code: 'ECONNREFUSED' }) })
+  const unavailable = new TrunklineError('UNAVAILABLE', {
+    cause: Object.assign(new Error('x'), { code: 'ECONNREFUSED' }),
+  })
 
   it('given a dev.json of a process that has ended, says that nothing runs', async () => {
     devFile(2 ** 30)
@@ -102,21 +110,28 @@ describe('a gateway that is not reached', () => {
   it('given any other, says where and why', async () => {
     devFile()
     const told = explained(unavailable, await resolveConnection({}, folder))
-    expect(told).toMatchObject({ name: 'UNAVAILABLE', details: { url: 'thrift://127.0.0.1:17471', why: 'ECONNREFUSED' } })
+    expect(told).toMatchObject({
+      name: 'UNAVAILABLE',
+      details: { url: 'thrift://127.0.0.1:17471', why: 'ECONNREFUSED' },
+    })
   })
 })
 
 describe('what is printed of an error', () => {
   it('is the advice with the details, on one line, without control characters', () => {
     const error = new TrunklineError('UNKNOWN_TOPIC', { details: { topic: 'a\u001b[2J\nb' } })
-    expect(describeThrown(error, false)).toBe('UNKNOWN_TOPIC: Check the name of the topic, or create the topic first. (topic: a [2J b)')
+    expect(describeThrown(error, false)).toBe(
+      'UNKNOWN_TOPIC: Check the name of the topic, or create the topic first. (topic: a [2J b)',
+    )
   })
 
   it('never has the text or the stack of a stranger, unless asked for', () => {
     const stranger = new Error('internal text')
     expect(describeThrown(stranger, false)).not.toContain('internal text')
     expect(describeThrown(stranger, true)).toContain('internal text')
-    expect(describeThrown(new TrunklineError('INTERNAL', { cause: stranger }), true)).toContain('caused by Error: internal text')
+    expect(describeThrown(new TrunklineError('INTERNAL', { cause: stranger }), true)).toContain(
+      'caused by Error: internal text',
+    )
   })
 
   it('lists the problems of a configuration on a line each', () => {

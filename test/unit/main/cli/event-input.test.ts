@@ -60,7 +60,12 @@ describe('a line of ndjson', () => {
     ['a time with a fraction', '{"b":1.5}', { format: 'ndjson', timeField: 'b' }, 'b is not a time'],
     ['a line that was too long', undefined, ndjson, 'longer than an event may be'],
     ['an event above the limit with what belongs to it', `"${'x'.repeat(896 * 1024 - 20)}"`, ndjson, 'above the limit'],
-    ['a lone surrogate in the id', '{"b":"\\ud800"}', { format: 'ndjson', idField: 'b' }, 'id: text is not well-formed'],
+    [
+      'a lone surrogate in the id',
+      '{"b":"\\ud800"}',
+      { format: 'ndjson', idField: 'b' },
+      'id: text is not well-formed',
+    ],
   ])('given %s, says why and never quotes the line', (_, line, shape, why) => {
     expect(whyOf(line, shape)).toContain(why)
     expect(whyOf(line, shape)).not.toContain('secret')

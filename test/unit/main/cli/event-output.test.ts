@@ -50,14 +50,23 @@ describe('an event as a line of ndjson', () => {
   })
 
   it('given text, bytes and nothing, says how the payload is written', () => {
-    expect(JSON.parse(ndjsonLine(event('plain\ntext')))).toMatchObject({ payload: 'plain\ntext', payloadEncoding: 'text' })
+    expect(JSON.parse(ndjsonLine(event('plain\ntext')))).toMatchObject({
+      payload: 'plain\ntext',
+      payloadEncoding: 'text',
+    })
     expect(JSON.parse(ndjsonLine(event('')))).toMatchObject({ payload: '', payloadEncoding: 'text' })
-    expect(JSON.parse(ndjsonLine(event(Uint8Array.of(0xff, 1))))).toMatchObject({ payload: '/wE=', payloadEncoding: 'base64' })
+    expect(JSON.parse(ndjsonLine(event(Uint8Array.of(0xff, 1))))).toMatchObject({
+      payload: '/wE=',
+      payloadEncoding: 'base64',
+    })
     expect(JSON.parse(ndjsonLine(event('"quoted"')))).not.toHaveProperty('payloadEncoding')
   })
 
   it('given a key that is not UTF-8, writes it as base64', () => {
-    expect(JSON.parse(ndjsonLine(event('1', { key: Uint8Array.of(0xff) })))).toMatchObject({ key: '/w==', keyEncoding: 'base64' })
+    expect(JSON.parse(ndjsonLine(event('1', { key: Uint8Array.of(0xff) })))).toMatchObject({
+      key: '/w==',
+      keyEncoding: 'base64',
+    })
   })
 
   it('given a header named __proto__, keeps it', () => {

@@ -6,7 +6,11 @@ async function* chunksOf(...chunks: readonly (string | Uint8Array)[]): AsyncGene
   for (const chunk of chunks) yield typeof chunk === 'string' ? Buffer.from(chunk) : chunk
 }
 
-async function linesOf(chunks: AsyncIterable<Uint8Array>, bytesMax = 100, cut?: AbortSignal): Promise<(string | undefined)[]> {
+async function linesOf(
+  chunks: AsyncIterable<Uint8Array>,
+  bytesMax = 100,
+  cut?: AbortSignal,
+): Promise<(string | undefined)[]> {
   const lines: (string | undefined)[] = []
   for await (const group of lineGroups(chunks, bytesMax, cut)) {
     for (const { number, bytes } of group) {
@@ -34,7 +38,13 @@ describe('lines of an input', () => {
 
   it('given a line above the bound, yields it without bytes and goes on behind it', async () => {
     const long = 'x'.repeat(11)
-    expect(await linesOf(chunksOf(`a\n${long}\nb\n${long.slice(0, 6)}`, `${long}`, 'y\nc'), 10)).toEqual(['a', undefined, 'b', undefined, 'c'])
+    expect(await linesOf(chunksOf(`a\n${long}\nb\n${long.slice(0, 6)}`, `${long}`, 'y\nc'), 10)).toEqual([
+      'a',
+      undefined,
+      'b',
+      undefined,
+      'c',
+    ])
   })
 
   it('given a line of exactly the bound, keeps it, also before \\r\\n', async () => {
@@ -62,17 +72,21 @@ describe('lines of an input', () => {
 
   it('yields the same lines however the input is cut into chunks', async () => {
     await fc.assert(
-      fc.asyncProperty(fc.array(fc.string({ unit: fc.constantFrom('a', 'é', '\r', ' ') }), { maxLength: 8 }), fc.array(fc.nat(5)), async (texts, sizes) => {
-        const whole = Buffer.from(texts.join('\n'))
-        const chunks: Uint8Array[] = []
-        let at = 0
-        for (const size of sizes) {
-          chunks.push(whole.subarray(at, at + size))
-          at += size
-        }
-        chunks.push(whole.subarray(at))
-        expect(await linesOf(chunksOf(...chunks))).toEqual(await linesOf(chunksOf(whole)))
-      }),
+      fc.asyncProperty(
+        fc.array(fc.string({ unit: fc.constantFrom('a', 'é', '\r', ' ') }), { maxLength: 8 }),
+        fc.array(fc.nat(5)),
+        async (texts, sizes) => {
+          const whole = Buffer.from(texts.join('\n'))
+          const chunks: Uint8Array[] = []
+          let at = 0
+          for (const size of sizes) {
+            chunks.push(whole.subarray(at, at + size))
+            at += size
+          }
+          chunks.push(whole.subarray(at))
+          expect(await linesOf(chunksOf(...chunks))).toEqual(await linesOf(chunksOf(whole)))
+        },
+      ),
     )
   })
 })

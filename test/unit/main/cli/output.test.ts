@@ -25,7 +25,7 @@ describe('writing out', () => {
     const fifoFolder = mkdtempSync(join(tmpdir(), 'trunkline-output-'))
     const fifo = join(fifoFolder, 'pipe')
     try {
-      await ended(spawn('mkfifo', [fifo]))
+      await ended(spawn('sh', ['-c', 'mkfifo "$0"', fifo]))
       const reader = spawn('head', ['-c', '1', fifo], { stdio: ['ignore', 'ignore', 'inherit'] })
       const fd = openSync(fifo, 'w')
       await writeOut(Buffer.from('x'), systemClock, fd)

@@ -34,15 +34,21 @@ describe('the command line', () => {
     ])
   })
 
-  it.each(commands.map((command) => [command.name(), command] as const))('%s shows an example in its help', (_, command) => {
-    expect(helpOf(command)).toMatch(/Examples?:\n +\$ .*trunkline /)
-  })
+  it.each(commands.map((command) => [command.name(), command] as const))(
+    '%s shows an example in its help',
+    (_, command) => {
+      expect(helpOf(command)).toMatch(/Examples?:\n +\$ .*trunkline /)
+    },
+  )
 
-  it.each(commands.map((command) => [command.name(), command] as const))('%s stands on the page with its options', (name, command) => {
-    const page = readFileSync(new URL('../../../../docs/cli.md', import.meta.url), 'utf8')
-    expect(page).toContain(`trunkline ${command.parent?.name() === 'topic' ? 'topic ' : ''}${name}`)
-    for (const option of command.options) expect(page, name).toContain(option.long ?? option.flags)
-  })
+  it.each(commands.map((command) => [command.name(), command] as const))(
+    '%s stands on the page with its options',
+    (name, command) => {
+      const page = readFileSync(new URL('../../../../docs/cli.md', import.meta.url), 'utf8')
+      expect(page).toContain(`trunkline ${command.parent?.name() === 'topic' ? 'topic ' : ''}${name}`)
+      for (const option of command.options) expect(page, name).toContain(option.long ?? option.flags)
+    },
+  )
 
   it('takes no secret as an argument', () => {
     for (const option of commands.flatMap((command) => command.options)) {

@@ -1,7 +1,7 @@
 import { describe, expect, it } from 'vitest'
+import type { EventInput, Position } from '../../../../sdk/typescript/src/index.ts'
 import { PublishBatches } from '../../../../src/main/cli/publish-batches.ts'
 import { TrunklineError } from '../../../../src/protocol/errors.ts'
-import type { EventInput, Position } from '../../../../sdk/typescript/src/index.ts'
 
 interface Sent {
   readonly events: readonly EventInput[]
@@ -116,7 +116,11 @@ describe('batches of publish', () => {
     await target.sent[0]?.land()
     await finishing
     expect(target.sent).toHaveLength(2)
-    expect(batches).toMatchObject({ eventCount: 1, publishedThrough: 1, failed: { error: refused, firstLine: 2, lastLine: 2 } })
+    expect(batches).toMatchObject({
+      eventCount: 1,
+      publishedThrough: 1,
+      failed: { error: refused, firstLine: 2, lastLine: 2 },
+    })
   })
 
   it('given an unknown failure of the publisher, is a failure of ours', async () => {

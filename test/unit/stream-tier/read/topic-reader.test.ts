@@ -115,6 +115,17 @@ describe('reading a topic', () => {
       expect(shape(await read(reader, third.next, { bytesMax: 1_200 }))).toBe('0:3')
     })
 
+    it('counts events, not blocks, for a caller that unpacks them', async () => {
+      const reader = readerOf(1)
+      log.put(0, block(10, 5_000), block(1, 100))
+      const first = await read(reader, places(0), { bytesMax: 1_000, unpacked: true })
+      expect(shape(first)).toBe('0:0[0+2]')
+      const rest = await read(reader, first.next, { bytesMax: 100_000, unpacked: true })
+      expect(shape(rest)).toBe('0:0[2+8] 0:1')
+      const tiny = await read(reader, places(0), { bytesMax: 1, unpacked: true })
+      expect(shape(tiny)).toBe('0:0[0+1]')
+    })
+
     it('never gives more than the hard bound, whatever is asked', async () => {
       const reader = readerOf(1)
       log.put(0, block(1, 600 * kib), block(1, 600 * kib))
