@@ -6,12 +6,10 @@
 export const mode = { read: 1, write: 2 } as const
 export type Mode = (typeof mode)[keyof typeof mode]
 export const slot = { data: 0, control: 1 } as const
-export type Slot = (typeof slot)[keyof typeof slot]
 export const encoding = { none: 0, gzip: 1 } as const
 export type Encoding = (typeof encoding)[keyof typeof encoding]
 export const packing = { v1: 1 } as const
 export const partState = { landed: 1, missing: 2, unknown: 3 } as const
-export type PartState = (typeof partState)[keyof typeof partState]
 
 export interface Proof {
   bearer?: string | undefined

@@ -15,19 +15,3 @@ export interface StreamMetrics extends AppendMetrics, ReadMetrics, TakeOverMetri
   /** A machine met an event that it does not know in its state: a bug, loud. */
   unknownEvent(machine: string, event: string): void
 }
-
-export const nullStreamMetrics: StreamMetrics = {
-  batch: () => {},
-  buffered: () => {},
-  call: () => {},
-  sessionOpened: () => {},
-  sessionClosed: () => {},
-  published: () => {},
-  delivered: () => {},
-  unknownEvent: () => {},
-  opened: () => {},
-  lookedUp: () => {},
-  fetched: () => {},
-  tailWaiters: () => {},
-  takenOver: () => {},
-}

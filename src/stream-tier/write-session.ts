@@ -80,6 +80,8 @@ export class WriteSession extends Session {
   #handOver: Promise<void> = Promise.resolve()
   #halted = false
   #inFlight = 0
+  /** Counts writes that were taken. */
+  #kept = 0
   #windingDown = false
   /** The write of the request being judged; kept only when the machine takes it. */
   #offered: Write | undefined
@@ -201,8 +203,14 @@ export class WriteSession extends Session {
       if (!this.isClosing)
         this.answer(request, { reply: { expiresAtMs: this.expiresAtMs, writeCursor: this.cursor() } })
     }
+    const keptBefore = this.#kept
+    const ends = async (): Promise<readonly number[]> => {
+      const read = await this.#options.ends()
+      // A log far away reads them at some moment in between: perhaps behind a write that came meanwhile.
+      return this.#kept === keptBefore ? read : []
+    }
     // Without the ends the old bound still is one; a scan is only longer.
-    this.#writeCursor.refresh(this.#options.ends).then(answer, answer)
+    this.#writeCursor.refresh(ends).then(answer, answer)
   }
 
   override windDown(): void {
@@ -231,6 +239,7 @@ export class WriteSession extends Session {
     const write = this.#writes.get(n)
     if (write === undefined) throw new Error('a write is kept before it is used')
     write.held = false
+    this.#kept += 1
     this.#writeCursor.taken(n)
     return write
   }

@@ -23,6 +23,8 @@ const diskBytes = 40 * mebibyte
 const ballastBytes = 12 * mebibyte
 const eventsPerCall = 300
 const callsMax = 400
+/** Of the topic that is deleted to make room. */
+const bulkCalls = 40
 const progressMs = 60_000
 const testMsMax = 180_000
 
@@ -165,6 +167,45 @@ root.describe('a full disk', () => {
       }
     }, testMsMax)
   }
+
+  it('starts again and serves what it has while the disk is full, and a deleted topic makes room', async () => {
+    const work = workFolder('full')
+    const mount = mountMemory(join(work.dir, 'disk'), diskBytes - ballastBytes)
+    const home = join(work.dir, 'home')
+    mkdirSync(home)
+    const ports = await freePorts(new SeededRandom(chooseSeed('storage full, restart')))
+    const lives = new GatewayLives({ entry: bundle.entry, dir: home, dataDir: join(mount.path, 'data'), ports })
+    try {
+      await lives.startReady()
+      const access = lives.access()
+      const token = await accessToken({ urls: urlsOf(access), credentials: access })
+      const ledgers = { bulk: new Ledger(), main: new Ledger() }
+      const refused = new Set<string>()
+      const bulk = new Publisher(access, token, ledgers.bulk)
+      const main = new Publisher(access, token, ledgers.main)
+      for (let call = 0; call < bulkCalls; call++) await bulk.publish('bulk', refused)
+      expect(await main.fill('main', refused)).toEqual(full)
+
+      console.log('filled', performance.now()|0); await lives.current?.kill()
+      await lives.startReady()
+      console.log('ready', performance.now()|0); const served = await drainTopic(access, 'main', ledgers.main)
+      expect(describeViolations(judgeTopic(ledgers.main.attempts, served.stored))).toBe('')
+
+      console.log('served', served.stored.length, performance.now()|0); const deleted = await fetch(`${access.httpUrl}/v1/topics/bulk`, {
+        method: 'DELETE',
+        headers: { authorization: `Bearer ${token}` },
+      })
+      expect(deleted.status).toBe(204)
+      expect(await main.publish('main', refused)).toEqual({ kind: 'published' })
+      const { stored } = await drainTopic(access, 'main', ledgers.main)
+      expect(describeViolations(judgeTopic(ledgers.main.attempts, stored))).toBe('')
+      expect(stored.filter(({ id }) => refused.has(id))).toEqual([])
+    } finally {
+      await lives.end()
+      mount.unmount()
+      work.remove()
+    }
+  }, testMsMax)
 })
 
 const full: Answer = { kind: 'problem', status: 503, name: 'STORAGE_FULL', retryable: true, retryAfter: '5' }

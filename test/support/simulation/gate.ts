@@ -29,7 +29,7 @@ export class Gate {
     return new Promise((resolve, reject) => {
       outside.then(
         (value) => this.run(() => resolve(value)),
-        (thrown: unknown) => this.run(() => reject(thrown)),
+        (thrown: unknown) => this.run(() => reject(thrown instanceof Error ? thrown : new Error(String(thrown)))),
       )
     })
   }

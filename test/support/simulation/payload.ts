@@ -13,11 +13,11 @@ export function hashOf(payload: Uint8Array): string {
   return createHash('sha256').update(payload).digest('base64url').slice(0, 16)
 }
 
-export function valueOf(payload: Uint8Array): string {
+export function valueIn(payload: Uint8Array): string {
   return new TextDecoder().decode(payload).split('|', 1)[0] ?? ''
 }
 
 export function deliveredOf({ position, payload }: ReceivedEvent): Delivered {
   const { partition, offset, index } = position
-  return { place: { partition, offset, index }, value: valueOf(payload), payloadHash: hashOf(payload) }
+  return { place: { partition, offset, index }, value: valueIn(payload), payloadHash: hashOf(payload) }
 }

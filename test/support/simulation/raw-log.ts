@@ -9,7 +9,7 @@ import { decodeRecordHeader } from '../../../src/protocol/record-header.ts'
 import type { RawPartition, RawRecord } from '../history/check-history.ts'
 import type { SimCluster } from '../sim-log/sim-cluster.ts'
 import type { SimTopicFacts } from './client-world.ts'
-import { hashOf, valueOf } from './payload.ts'
+import { hashOf, valueIn } from './payload.ts'
 
 export async function readRawLog(
   cluster: SimCluster,
@@ -36,7 +36,7 @@ export async function readRawLog(
         const opened = await opener.open({ topicId, partition, producerId, n, part }, value)
         const events = readBlock({ ...opened, offset }).map((event) => {
           const payload = event.payload ?? new Uint8Array()
-          return { value: valueOf(payload), payloadHash: hashOf(payload) }
+          return { value: valueIn(payload), payloadHash: hashOf(payload) }
         })
         records.push({ offset, pid, epoch, isBarrier: false, producerId, n, part, events })
       }

@@ -8,7 +8,7 @@ import type { LogFields, Logger } from '../../../src/observability/log.ts'
 import type { KeyProvider } from '../../../src/ports/key-provider.ts'
 import { type Incarnation, makeIncarnation } from '../../../src/protocol/ids.ts'
 import { defaultLimits } from '../../../src/protocol/limits.ts'
-import { nullStreamMetrics, type StreamMetrics } from '../../../src/stream-tier/stream-metrics.ts'
+import type { StreamMetrics } from '../../../src/stream-tier/stream-metrics.ts'
 import { StreamNode } from '../../../src/stream-tier/stream-node.ts'
 import { type FaultPlan, FaultySwitchboard } from '../faulty-switchboard.ts'
 import type { SimCluster } from '../sim-log/sim-cluster.ts'
@@ -176,14 +176,22 @@ export class SimNode {
   #metrics(): StreamMetrics {
     const { trace, onDefect } = this.#world
     return {
-      ...nullStreamMetrics,
       takenOver: (how) => trace.count(`take-overs ${how}`),
       unknownEvent: (machine, event) => onDefect(`${machine} machine: unknown event ${event}`),
       sessionOpened: (mode) => trace.count(`sessions ${mode}`),
+      sessionClosed: (mode, reason) => trace.count(`session ends: ${mode} ${reason}`),
       batch: (outcome, entries) => {
         trace.count(`batches ${outcome}`)
         if (entries > 1) trace.count('batches joined')
       },
+      buffered: () => undefined,
+      call: () => undefined,
+      published: () => undefined,
+      delivered: () => undefined,
+      opened: () => undefined,
+      lookedUp: () => undefined,
+      fetched: () => undefined,
+      tailWaiters: () => undefined,
     }
   }
 

@@ -29,19 +29,15 @@ export class GatedSwitchboard implements Switchboard {
   }
 
   async serve(key: Incarnation, handlers: ServeHandlers): Promise<Serving> {
-    const gated = (serve: ServeHandlers['call']): ServeHandlers['call'] => {
-      return (body, context) =>
-        new Promise((resolve, reject) => {
-          // The answer, too, leaves only while the process runs.
-          this.#gate.run(() => {
-            serve(body, context).then(
-              (answer) => this.#gate.run(() => resolve(answer)),
-              (thrown: unknown) => this.#gate.run(() => reject(thrown)),
-            )
-          })
-        })
-    }
-    return this.#inner.serve(key, { allocate: gated(handlers.allocate), call: gated(handlers.call) })
+    const gated = (serve: () => Promise<Uint8Array>): Promise<Uint8Array> =>
+      // The answer, too, leaves only while the process runs.
+      new Promise((resolve, reject) => {
+        this.#gate.run(() => void this.#gate.hear(serve()).then(resolve, reject))
+      })
+    return this.#inner.serve(key, {
+      allocate: (body, context) => gated(() => handlers.allocate(body, context)),
+      call: (body, context) => gated(() => handlers.call(body, context)),
+    })
   }
 
   presence(): readonly NodePresence[] {

@@ -123,15 +123,20 @@ export class Storm {
     this.#fired(kind)
     switch (kind) {
       case 'kill':
-        return node.kill(0)
+        node.kill(0)
+        break
       case 'silentKill':
-        return node.kill(200 + random.below(5_000))
+        node.kill(200 + random.below(5_000))
+        break
       case 'pause':
-        return node.pause(50 + random.below(6_000))
+        node.pause(50 + random.below(6_000))
+        break
       case 'zombie':
-        return node.zombie(random.below(6_000), 5_000 + random.below(10_000))
+        node.zombie(random.below(6_000), 5_000 + random.below(10_000))
+        break
       case 'drain':
-        return node.drain()
+        node.drain()
+        break
     }
   }
 

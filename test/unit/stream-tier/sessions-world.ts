@@ -17,7 +17,7 @@ import {
 } from '../../../src/protocol/ids.ts'
 import { type Block, encoding, type Proof, slot, type Turn } from '../../../src/protocol/messages.ts'
 import { type Answered, Conversation, type Deferred, deferred } from '../../../src/stream-tier/conversation.ts'
-import { SessionCursors } from '../../../src/stream-tier/cursors.ts'
+import { openReadCursor, openWriteCursor, SessionCursors } from '../../../src/stream-tier/cursors.ts'
 import type { ReadBatch, ReadOptions } from '../../../src/stream-tier/read/topic-reader.ts'
 import { ReadSession } from '../../../src/stream-tier/read-session.ts'
 import type { Session } from '../../../src/stream-tier/session.ts'
@@ -30,6 +30,7 @@ export const topicId = parseTopicId('00112233445566778899aabbccddeeff')
 export const producerA = parseProducerId('a'.repeat(32))
 export const leaseMs = 60_000
 const partitions = 4
+const scope = { clusterId: 'c', tenant: 't', topicId }
 const text = (value: string): Uint8Array => new TextEncoder().encode(value)
 
 export function blockOf(partition: number, ...payloads: readonly string[]): Block {
@@ -88,6 +89,7 @@ export class SessionsWorld {
   /** What the log says where it ends; tests may replace it. */
   ends: () => Promise<readonly number[]> = async () => Array.from({ length: partitions }, () => 500)
   readonly #lanes: AppendLanes
+  readonly #keys: GatewayKeys
   readonly #cursors: SessionCursors
   readonly #machine: ReturnType<typeof bindSessionMachine>
   #made = 0
@@ -95,15 +97,23 @@ export class SessionsWorld {
   constructor(sessionsMax = 100) {
     this.sessions = new Sessions({ clock: this.clock, leaseMs, sessionsMax })
     this.#lanes = new AppendLanes({ writer: this.log, bufferBytesMax: 1_000_000, clock: this.clock })
-    const scope = { clusterId: 'c', tenant: 't', topicId }
-    this.#cursors = new SessionCursors(GatewayKeys.generate(this.random, this.clock), scope, this.random)
+    this.#keys = GatewayKeys.generate(this.random, this.clock)
+    this.#cursors = new SessionCursors(this.#keys, scope, this.random)
     this.#machine = bindSessionMachine(
       (id) => this.sessions.find(id),
       (_, event) => this.unknown.push(event.type),
     )
   }
 
+  /** An open session. */
   writer(producerId: ProducerId = producerA): Client<WriteSession> {
+    const client = this.takingOver(producerId)
+    client.session.send({ type: 'PREPARED' })
+    return client
+  }
+
+  /** A session whose take-over is for the test to tell. */
+  takingOver(producerId: ProducerId = producerA): Client<WriteSession> {
     const conversation = this.#conversation(8)
     const session = new WriteSession(this.#base(conversation), {
       topic: { name: parseTopicName('t'), topicId, partitions, format: 'sealed', createdAtMs: 0 },
@@ -136,7 +146,9 @@ export class SessionsWorld {
       position: Array.from({ length: partitions }, () => ({ offset: 0, index: 0 })),
       metrics: { delivered: () => {} },
     })
-    return this.#start(session, conversation, 'read')
+    const client = this.#start(session, conversation, 'read')
+    client.session.send({ type: 'PREPARED' })
+    return client
   }
 
   /** Answers the fetch that is out longest. */
@@ -148,9 +160,14 @@ export class SessionsWorld {
     fetch.answer.resolve({ kind: 'batch', blocks, count: payloads.length, next, atEnd: true })
   }
 
-  /** Opens a session that the tests of `Sessions` only count. */
-  open(client: Client<Session>): void {
-    client.session.send({ type: 'PREPARED' })
+  /** By partition, what the cursor of an answer says. */
+  offsetsOf(answered: Answered): readonly number[] {
+    return openWriteCursor(this.#keys, scope, bytesIn(answered, 'writeCursor')).offsets
+  }
+
+  /** Of partition 0. */
+  positionOf(answered: Answered): { readonly offset: number; readonly index: number } | undefined {
+    return openReadCursor(this.#keys, scope, bytesIn(answered, 'cursor')).positions[0]
   }
 
   #conversation(window: number): Conversation {
@@ -219,7 +236,7 @@ export class Client<S extends Session> {
   }
 }
 
-/** The reply, or the name of the error. */
+/** The reply; throws the error that stands for it. */
 export const replyOf = (answered: Answered): Record<string, unknown> => {
   if ('error' in answered) throw answered.error
   return { ...answered.reply }
@@ -227,6 +244,12 @@ export const replyOf = (answered: Answered): Record<string, unknown> => {
 
 export const nameOf = (answered: Answered): ErrorName | 'answered' =>
   'error' in answered ? answered.error.name : 'answered'
+
+function bytesIn(answered: Answered, field: string): Uint8Array {
+  const value = replyOf(answered)[field]
+  if (!(value instanceof Uint8Array)) throw new Error(`no ${field}`)
+  return value
+}
 
 /** Whether it is answered by now. */
 export async function isSettled(answer: Promise<unknown>): Promise<boolean> {

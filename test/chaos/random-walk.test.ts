@@ -1,0 +1,94 @@
+// The seeded random walk: the real SDK, gateway core, stream nodes and log core over simulated links, switchboard and
+// brokers that lose, double, delay and reorder, with nodes and clients that die, stand still and come back.
+// Each run takes fresh seeds and prints the first: TRUNKLINE_SEED=… replays one. Seeds that were once red stand in
+// seeds.json and run first.
+import { readFileSync } from 'node:fs'
+import { describe, expect, it } from 'vitest'
+import { scale } from '../support/scale.ts'
+import { walkProfile } from '../support/simulation/profile.ts'
+import { findProfile } from '../support/simulation/profiles.ts'
+import { type WalkResult, walk } from '../support/simulation/walk.ts'
+import { formatSummary, summaryOf } from '../support/simulation/walk-summary.ts'
+
+interface KnownSeed {
+  readonly profile: string
+  readonly seed: string
+  /** What it found. */
+  readonly why: string
+}
+
+const seedCount = scale(60, 600)
+/** Fewer over a whole run would mean that little was proven. */
+const ackedPerSeedMin = 100
+
+function knownSeeds(): readonly KnownSeed[] {
+  const text = readFileSync(new URL('seeds.json', import.meta.url), 'utf8')
+  return JSON.parse(text) as readonly KnownSeed[]
+}
+
+function expectGreen(result: WalkResult): void {
+  const { seed, profile, defects } = result
+  const text = defects.map((defect) => `${defect.kind} ${defect.text}`).join('\n')
+  const replay = `node --import tsx test/support/simulation/run-seeds.ts ${profile} ${seed} (TRACE=100000 shows the trace)`
+  expect(defects, `seed ${seed} of ${profile} is red:\n${text}\nreplay: ${replay}`).toEqual([])
+}
+
+describe('a random walk', () => {
+  it.each(knownSeeds())(
+    'keeps the exactly-once rule with $profile seed $seed, which once found: $why',
+    async (known) => {
+      expectGreen(await walk(known.seed, { profile: findProfile(known.profile) }))
+    },
+  )
+
+  it('keeps the exactly-once rule under fresh seeds, and meets every fault', async () => {
+    const replayed = process.env['TRUNKLINE_SEED']
+    const base = Math.floor(Math.random() * 1_000_000_000)
+    const seeds = replayed === undefined ? Array.from({ length: seedCount }, (_, i) => String(base + i)) : [replayed]
+    console.log(`random walk: ${seeds.length} seeds from ${seeds[0]}; replay one with TRUNKLINE_SEED=…`)
+    const startedMs = performance.now()
+    const results: WalkResult[] = []
+    for (const seed of seeds) {
+      const result = await walk(seed, { profile: walkProfile })
+      expectGreen(result)
+      results.push(result)
+    }
+    const summary = summaryOf(results)
+    console.log(formatSummary(summary, performance.now() - startedMs))
+    if (replayed !== undefined) return
+    // A run in which nothing happened proves nothing.
+    expect(summary.ackedEvents).toBeGreaterThan(ackedPerSeedMin * seeds.length)
+    for (const kind of Object.keys(walkProfile.faults).filter((kind) => !brokerFaults.has(kind))) {
+      expect(summary.faults[kind] ?? 0, `the fault ${kind} never came`).toBeGreaterThan(0)
+    }
+    for (const sign of signsOfBrokerFaults) expect(summary.counts[sign] ?? 0, `no ${sign}`).toBeGreaterThan(0)
+  })
+
+  it('is the same walk, byte for byte, when a seed is walked again', async () => {
+    const [first, second] = [
+      await walk('again', { profile: walkProfile }),
+      await walk('again', { profile: walkProfile }),
+    ]
+    expect(first.ackedEvents).toBeGreaterThan(0)
+    expect(second.traceHash).toBe(first.traceHash)
+    expect(second.counts).toEqual(first.counts)
+    const other = await walk('another', { profile: walkProfile })
+    expect(other.traceHash).not.toBe(first.traceHash)
+  })
+})
+
+/** These are rates, not moments: what comes of them is counted. */
+const brokerFaults: ReadonlySet<string> = new Set(['air', 'append', 'coordinator', 'fetch', 'slowReplicas'])
+const signsOfBrokerFaults = [
+  'appends unanswered',
+  'appends NOT_LEADER_OR_FOLLOWER',
+  'appends INVALID_PRODUCER_EPOCH',
+  'coordinator failures',
+  'take-overs released',
+  'take-overs fenced',
+  'node ends: fenced',
+  'link requests doubled',
+  'link replies late',
+  'acked in two phases',
+  'readers from a cursor',
+]
