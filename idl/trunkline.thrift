@@ -43,7 +43,7 @@ exception TrunklineError {
   7: optional Turn turn
   8: optional i64 expected
   9: optional binary cursor
-}
+} (python.immutable = "false")
 
 struct Event {
   1: optional binary key

@@ -92,7 +92,13 @@ async function openKeyringOf({ dir, keyringFile, clock, random }: DataFolderOpti
   const create = !hasData && keyringFile === undefined
   const keys = await openKeyring(keyringFile ?? join(dir, 'keyring.json'), { create, expectedRingId, clock, random })
   // Whole and on the disk before anything is acked: an empty one after a power cut would fit no keyring.
-  if (!hasData) await loadOrCreate(ringIdPath, { create: true, clock, random }, (text) => text, () => `${keys.ringId}\n`)
+  if (!hasData)
+    await loadOrCreate(
+      ringIdPath,
+      { create: true, clock, random },
+      (text) => text,
+      () => `${keys.ringId}\n`,
+    )
   return keys
 }
 

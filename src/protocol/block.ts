@@ -46,6 +46,14 @@ export function blockOfRaw(partition: number, raw: Uint8Array, count: number, wa
 }
 
 /**
+ * Unpacks the whole block and throws the events away: what passes can be read by everybody. Errors: BAD_BLOCK.
+ * Costs about a quarter of a microsecond an event, and the inflating of a compressed block.
+ */
+export function verifyBlock(block: Block): void {
+  unpackEvents(rawOf(block), block.count)
+}
+
+/**
  * The events that count: `take` of them from `first` on, with partition, offset, index and append time; an event
  * without a time of its own carries the append time. Keys and payloads are views into the block's (inflated) bytes.
  * Errors: BAD_BLOCK, BLOCK_TOO_LARGE.

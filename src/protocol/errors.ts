@@ -2,7 +2,7 @@
 // 1. An error's text is its catalogue advice: a library's message never travels; `cause` is for logs only.
 // 2. `details` hold names and numbers, never payloads, keys or tokens.
 // Leaves out: how a tier maps it to HTTP or Thrift.
-import { errorCatalog, type ErrorName, errorNameByNumber } from './generated/errors.ts'
+import { type ErrorName, errorCatalog, errorNameByNumber } from './generated/errors.ts'
 import type { Turn } from './messages.ts'
 
 export type { ErrorName }

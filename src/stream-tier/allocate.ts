@@ -158,7 +158,12 @@ export class Allocator {
     // Another allocate of the producer came meanwhile, or the node closed: that one answers.
     if (session.isClosing) throw new TrunklineError('PENDING')
     const missing = missingNumbers(found.outcomes)
-    session.takeOver(landedParts(found), missing, found.writeCursor)
+    session.takeOver({
+      landed: landedParts(found),
+      missing,
+      partitions: new Map(writes.map((write) => [write.n, write.partitions])),
+      from: found.writeCursor,
+    })
     session.send({ type: 'TAKEN_OVER', missing, nextN: resume.nextN })
     return this.#reply(session, topic, principal, partitions, producerId, {
       writeCursor: session.cursor(),
@@ -277,7 +282,7 @@ export class Allocator {
     startAt: StartAt | undefined,
     principal: Principal,
   ): Promise<readonly PartitionPosition[]> {
-    const { cursor, timestampMs, earliest } = startAt ?? {}
+    const { cursor, timestampMs, latest } = startAt ?? {}
     if (cursor !== undefined) {
       const { positions } = openReadCursor(this.#options.gatewayKeys, this.#scope(topic, principal), cursor)
       if (positions.length > topic.partitions)
@@ -285,7 +290,8 @@ export class Allocator {
       // Partitions that were added since are read from their start.
       return Array.from({ length: topic.partitions }, (_, partition) => positions[partition] ?? { offset: 0, index: 0 })
     }
-    const query = timestampMs !== undefined ? { atOrAfterMs: timestampMs } : earliest === true ? 'earliest' : 'latest'
+    // Nothing said: from the start, so that nothing is missed by accident.
+    const query = timestampMs !== undefined ? { atOrAfterMs: timestampMs } : latest === true ? 'latest' : 'earliest'
     const offsets = await this.#options.log.offsets(partitionsOf(topic), query)
     return offsets.map((offset) => ({ offset, index: 0 }))
   }

@@ -86,6 +86,8 @@ export class StreamNode {
   readonly #sealer: BlockSealer
   readonly #opener: BlockOpener
   readonly #sessions: Sessions
+  /** Asked while it was booting: it drains as soon as it serves. */
+  #drainAsked = false
 
   constructor(options: StreamNodeOptions) {
     const { clock, keys, random, limits, bounds } = options
@@ -191,6 +193,7 @@ export class StreamNode {
       })
       this.#actor.send({ type: 'BOOTED' })
       this.#options.logger.info({ nodeId: incarnation }, 'stream node serves')
+      if (this.#drainAsked) this.#actor.send({ type: 'DRAIN' })
     } catch (thrown) {
       this.#actor.send({ type: 'BOOT_FAILED' })
       throw thrown
@@ -205,9 +208,11 @@ export class StreamNode {
     return this.#sessions.size
   }
 
-  /** N2. Resolves when the node has closed. Idempotent. */
+  /** N2. Resolves when the node has closed; one that boots has its boot ended first. Idempotent. */
   async drain(): Promise<NodeEnd> {
-    if (this.#actor.getSnapshot().status === 'active') this.#actor.send({ type: 'DRAIN' })
+    const snapshot = this.#actor.getSnapshot()
+    if (snapshot.matches('booting')) this.#drainAsked = true
+    else if (snapshot.status === 'active') this.#actor.send({ type: 'DRAIN' })
     return this.ended
   }
 

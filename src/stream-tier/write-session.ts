@@ -32,6 +32,15 @@ export interface LandedPart {
 /** What a take-over found of a write that must be sent again: part → where it landed. */
 export type LandedParts = ReadonlyMap<number, LandedPart>
 
+/** What a take-over found. */
+export interface TakenOver {
+  readonly landed: ReadonlyMap<number, LandedParts>
+  readonly missing: readonly number[]
+  /** By n: where the client said that its parts went, which is where they were looked for. */
+  readonly partitions: ReadonlyMap<number, readonly number[]>
+  readonly from: readonly number[]
+}
+
 interface Owed {
   readonly request: RequestRef
   readonly method: 'write' | 'ack'
@@ -77,11 +86,10 @@ export class WriteSession extends Session {
   #writeCursor: WriteCursor
   readonly #writes = new Map<number, Write>()
   #landedBefore: ReadonlyMap<number, LandedParts> = new Map()
+  #namedPartitions: ReadonlyMap<number, readonly number[]> = new Map()
   #handOver: Promise<void> = Promise.resolve()
   #halted = false
   #inFlight = 0
-  /** Counts writes that were taken. */
-  #kept = 0
   #windingDown = false
   /** The write of the request being judged; kept only when the machine takes it. */
   #offered: Write | undefined
@@ -97,8 +105,10 @@ export class WriteSession extends Session {
   }
 
   /** What a take-over found, before the session opens. */
-  takeOver(landed: ReadonlyMap<number, LandedParts>, missing: readonly number[], from: readonly number[]): void {
+  takeOver(found: TakenOver): void {
+    const { landed, missing, from } = found
     this.#landedBefore = landed
+    this.#namedPartitions = found.partitions
     this.#writeCursor = new WriteCursor(this.#options.topic.topicId, from)
     // Outstanding until they have landed whole: a refresh must not pass what has landed of them.
     for (const n of missing) this.#writeCursor.taken(n)
@@ -122,6 +132,11 @@ export class WriteSession extends Session {
         bytesMax: this.#options.windowBytes,
         hash,
       })
+      const named = this.#namedPartitions.get(n)
+      // W3: it was looked for elsewhere, and may have landed where it goes now.
+      if (named !== undefined && !sameNumbers(named, staged.partitions)) {
+        throw new TrunklineError('WRITE_CHANGED', { details: { n: String(n), partitions: named.join(',') } })
+      }
       const landed = new Map(known?.landed ?? this.#landedBefore.get(n))
       for (const part of landed.values()) {
         if (!equalBytes(part.writeHash, hash)) throw new TrunklineError('WRITE_CHANGED', { details: { n: String(n) } }) // W3
@@ -203,14 +218,8 @@ export class WriteSession extends Session {
       if (!this.isClosing)
         this.answer(request, { reply: { expiresAtMs: this.expiresAtMs, writeCursor: this.cursor() } })
     }
-    const keptBefore = this.#kept
-    const ends = async (): Promise<readonly number[]> => {
-      const read = await this.#options.ends()
-      // A log far away reads them at some moment in between: perhaps behind a write that came meanwhile.
-      return this.#kept === keptBefore ? read : []
-    }
     // Without the ends the old bound still is one; a scan is only longer.
-    this.#writeCursor.refresh(ends).then(answer, answer)
+    this.#writeCursor.refresh(this.#options.ends).then(answer, answer)
   }
 
   override windDown(): void {
@@ -239,7 +248,6 @@ export class WriteSession extends Session {
     const write = this.#writes.get(n)
     if (write === undefined) throw new Error('a write is kept before it is used')
     write.held = false
-    this.#kept += 1
     this.#writeCursor.taken(n)
     return write
   }
@@ -369,6 +377,10 @@ export class WriteSession extends Session {
   #sealCursor(content: WriteCursorContent): Uint8Array {
     return this.#options.cursors.seal(content)
   }
+}
+
+function sameNumbers(a: readonly number[], b: readonly number[]): boolean {
+  return a.length === b.length && a.every((number, index) => number === b[index])
 }
 
 function offsetOf(write: Write, part: number): number {

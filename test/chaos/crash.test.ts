@@ -1,8 +1,6 @@
 // Proves: SIGKILL of the gateway, at whatever moment, loses nothing, doubles nothing, reorders nothing and spoils no
 // cursor, for eight writers and eight readers that work all the time; and that this proof fails when the take-over is
 // taken out. TRUNKLINE_SEED replays what is done, in which order.
-import { mkdtempSync, rmSync } from 'node:fs'
-import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { SeededRandom } from '../../src/adapters/random/seeded-random.ts'
@@ -14,6 +12,7 @@ import { freePorts, GatewayLives } from '../support/crash/gateway-lives.ts'
 import { Ledger } from '../support/crash/ledger.ts'
 import { chooseSeed } from '../support/crash/run-seed.ts'
 import { describeViolations, judgeTopic } from '../support/crash/verdict.ts'
+import { workFolder } from '../support/crash/work-folder.ts'
 import { publishFirst } from '../support/crash/writer.ts'
 import { scale } from '../support/scale.ts'
 
@@ -69,7 +68,7 @@ describe('a gateway that is killed again and again', () => {
     const random = new SeededRandom(seed)
     const ports = await freePorts(random.fork(`ports ${process.pid}`))
     for (let round = 0; round < firstStarts; round++) {
-      const dir = mkdtempSync(join(tmpdir(), 'trunkline-crash-'))
+      const { dir, remove } = workFolder('crash')
       const lives = new GatewayLives({ entry: bundle.entry, dir, dataDir: join(dir, 'data'), ports })
       try {
         const first = lives.start()
@@ -84,7 +83,7 @@ describe('a gateway that is killed again and again', () => {
         expect(describeViolations(judgeTopic(ledger.attempts, stored))).toBe('')
       } finally {
         await lives.end()
-        rmSync(dir, { recursive: true, force: true, maxRetries: 3 })
+        remove()
       }
     }
   })

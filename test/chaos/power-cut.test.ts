@@ -13,10 +13,11 @@ import { bundleGateway, type GatewayBundle } from '../support/crash/gateway-bund
 import { freePorts, GatewayLives, standsStill } from '../support/crash/gateway-lives.ts'
 import type { Attempt } from '../support/crash/ledger.ts'
 import { Ledger } from '../support/crash/ledger.ts'
-import { canMountImages, copyImage, makeImage, mountImage, workFolder } from '../support/crash/mounts.ts'
+import { canMountImages, copyImage, makeImage, mountImage } from '../support/crash/mounts.ts'
 import { newCounts } from '../support/crash/observed-client.ts'
 import { chooseSeed } from '../support/crash/run-seed.ts'
 import { describeViolations, judgeTopic, type Violation } from '../support/crash/verdict.ts'
+import { workFolder } from '../support/crash/work-folder.ts'
 import { publishFirst, Writer } from '../support/crash/writer.ts'
 import { requirement } from '../support/requirement.ts'
 import { scale } from '../support/scale.ts'
@@ -63,7 +64,10 @@ async function cutAgainAndAgain(
       // The very first cut comes at once: nothing but the first event has been flushed by then.
       if (cut > 0) {
         if (writers.length === 0) {
-          writers = Array.from({ length: writersMax }, (_, i) => new Writer({ ...shared, name: `w${i}`, random: random.fork(`writer ${i}`) }))
+          writers = Array.from(
+            { length: writersMax },
+            (_, i) => new Writer({ ...shared, name: `w${i}`, random: random.fork(`writer ${i}`) }),
+          )
           for (const writer of writers) writer.start()
         }
         const from = ledger.acked
@@ -142,15 +146,22 @@ root.describe('a power cut', () => {
     const random = new SeededRandom(chooseSeed('power cut'))
     const cuts: Cut[] = []
     for (let done = 0; done < instants; done += instantsPerFolder) {
-      await cutAgainAndAgain(bundle.entry, random.fork(`folder ${done}`), Math.min(instantsPerFolder, instants - done), (cut) => {
-        cuts.push(cut)
-        expect(cut.refusal).toBe('')
-        expect(describeViolations(cut.violations)).toBe('')
-        expect(cut.damage).toBe('')
-        return true
-      })
+      await cutAgainAndAgain(
+        bundle.entry,
+        random.fork(`folder ${done}`),
+        Math.min(instantsPerFolder, instants - done),
+        (cut) => {
+          cuts.push(cut)
+          expect(cut.refusal).toBe('')
+          expect(describeViolations(cut.violations)).toBe('')
+          expect(cut.damage).toBe('')
+          return true
+        },
+      )
     }
-    process.stdout.write(`acked, stored at each cut: ${cuts.map(({ acked, stored }) => `${acked}, ${stored}`).join('; ')}\n`)
+    process.stdout.write(
+      `acked, stored at each cut: ${cuts.map(({ acked, stored }) => `${acked}, ${stored}`).join('; ')}\n`,
+    )
     expect(cuts.length).toBe(instants)
     expect(cuts.at(-1)?.acked).toBeGreaterThan(1)
   })

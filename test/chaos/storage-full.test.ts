@@ -9,13 +9,14 @@ import { drainTopic } from '../support/crash/drain.ts'
 import { bundleGateway, type GatewayBundle } from '../support/crash/gateway-bundle.ts'
 import { freePorts, type GatewayAccess, GatewayLives } from '../support/crash/gateway-lives.ts'
 import { type Attempt, Ledger, payloadOf } from '../support/crash/ledger.ts'
-import { canMountImages, makeImage, type Mount, mountImage, mountMemory, workFolder } from '../support/crash/mounts.ts'
+import { canMountImages, type Mount, makeImage, mountImage, mountMemory } from '../support/crash/mounts.ts'
 import { newCounts } from '../support/crash/observed-client.ts'
 import { chooseSeed } from '../support/crash/run-seed.ts'
 import { describeViolations, judgeTopic } from '../support/crash/verdict.ts'
+import { workFolder } from '../support/crash/work-folder.ts'
 import { publishFirst, Writer } from '../support/crash/writer.ts'
-import { requirement } from '../support/requirement.ts'
 import { accessToken } from '../support/gateway-process.ts'
+import { requirement } from '../support/requirement.ts'
 
 const mebibyte = 1024 * 1024
 const diskBytes = 40 * mebibyte
@@ -28,7 +29,15 @@ const bulkCalls = 40
 const progressMs = 60_000
 const testMsMax = 180_000
 
-type Answer = { readonly kind: 'published' } | { readonly kind: 'problem'; readonly status: number; readonly name: string; readonly retryable: boolean; readonly retryAfter: string | null }
+type Answer =
+  | { readonly kind: 'published' }
+  | {
+      readonly kind: 'problem'
+      readonly status: number
+      readonly name: string
+      readonly retryable: boolean
+      readonly retryAfter: string | null
+    }
 
 class Publisher {
   readonly #access: GatewayAccess
@@ -103,113 +112,133 @@ root.describe('a full disk', () => {
   afterAll(() => bundle.remove())
 
   for (const disk of disks) {
-    it(`stops publishing, keeps and serves everything, and goes on when there is space again (${disk.name})`, async () => {
-      const random = new SeededRandom(chooseSeed(`storage full, ${disk.name}`))
+    it(
+      `stops publishing, keeps and serves everything, and goes on when there is space again (${disk.name})`,
+      async () => {
+        const random = new SeededRandom(chooseSeed(`storage full, ${disk.name}`))
+        const work = workFolder('full')
+        const mount = disk.mount(work.dir)
+        const ballast = join(mount.path, 'ballast')
+        writeFileSync(ballast, Buffer.alloc(ballastBytes, 1))
+        const home = join(work.dir, 'home')
+        mkdirSync(home)
+        const dataDir = join(mount.path, 'data')
+        const lives = new GatewayLives({ entry: bundle.entry, dir: home, dataDir, ports: await freePorts(random) })
+        let writer: Writer | undefined
+        try {
+          // Given a gateway whose disk is filled up by publishing
+          const life = await lives.startReady()
+          const access = lives.access()
+          const token = await accessToken({ urls: urlsOf(access), credentials: access })
+          const ledger = new Ledger()
+          const refused = new Set<string>()
+          await publishFirst(access, 'main', ledger)
+          const http = new Publisher(access, token, ledger)
+          expect(await http.fill('main', refused)).toEqual(full)
+
+          // When more is published: typed answers, from the JSON API, and patience in the SDK
+          writer = new Writer({
+            name: 'sdk',
+            topic: 'main',
+            access,
+            counts: newCounts(),
+            ledger,
+            random: random.fork('writer'),
+          })
+          writer.start()
+          for (let call = 0; call < 5; call++) {
+            const answer = await http.publish('main', refused)
+            if (answer.kind === 'problem') expect(answer).toEqual(full)
+          }
+          // Then everything acked is read, and nothing of what was refused
+          const meanwhile = await drainTopic(access, 'main', ledger)
+          expect(meanwhile.faults).toEqual([])
+          expect(describeViolations(judgeTopic(ledger.attempts, meanwhile.stored))).toBe('')
+          expect(meanwhile.stored.filter(({ id }) => refused.has(id))).toEqual([])
+
+          const refusedInAll = refused.size / eventsPerCall
+          process.stdout.write(`full at ${meanwhile.stored.length} events; ${refusedInAll} calls refused\n`)
+
+          // And when space is freed, the same process goes on: what waited lands, and what is new
+          const before = ledger.acked
+          rmSync(ballast)
+          await ledger.until('publishing goes on', () => ledger.acked >= before + 200, progressMs)
+          await writer.stop()
+          await ledger.until('every publish is answered', () => ledger.pending === 0, progressMs)
+          expect(await http.publish('main', refused)).toEqual({ kind: 'published' })
+          const { stored, faults } = await drainTopic(access, 'main', ledger)
+          expect(faults).toEqual([])
+          expect(describeViolations(judgeTopic(ledger.attempts, stored))).toBe('')
+          expect(stored.filter(({ id }) => refused.has(id))).toEqual([])
+          expect(writer.refusals).toEqual([])
+          expect(life.hasEnded).toBe(false)
+          expect(life.output()).not.toMatch(/unhandled/i)
+          await writer.close()
+          await life.kill('SIGTERM')
+          expect(await life.exited).toEqual({ code: 0, signal: null })
+          expect(await checkFolder(dataDir)).toBe('')
+        } finally {
+          await writer?.abandon()
+          await lives.end()
+          mount.unmount()
+          work.remove()
+        }
+      },
+      testMsMax,
+    )
+  }
+
+  it(
+    'starts again and serves what it has while the disk is full, and a deleted topic makes room',
+    async () => {
       const work = workFolder('full')
-      const mount = disk.mount(work.dir)
-      const ballast = join(mount.path, 'ballast')
-      writeFileSync(ballast, Buffer.alloc(ballastBytes, 1))
+      const mount = mountMemory(join(work.dir, 'disk'), diskBytes - ballastBytes)
       const home = join(work.dir, 'home')
       mkdirSync(home)
-      const dataDir = join(mount.path, 'data')
-      const lives = new GatewayLives({ entry: bundle.entry, dir: home, dataDir, ports: await freePorts(random) })
-      let writer: Writer | undefined
+      const ports = await freePorts(new SeededRandom(chooseSeed('storage full, restart')))
+      const lives = new GatewayLives({ entry: bundle.entry, dir: home, dataDir: join(mount.path, 'data'), ports })
       try {
-        // Given a gateway whose disk is filled up by publishing
-        const life = await lives.startReady()
+        await lives.startReady()
         const access = lives.access()
         const token = await accessToken({ urls: urlsOf(access), credentials: access })
-        const ledger = new Ledger()
+        const ledgers = { bulk: new Ledger(), main: new Ledger() }
         const refused = new Set<string>()
-        await publishFirst(access, 'main', ledger)
-        const http = new Publisher(access, token, ledger)
-        expect(await http.fill('main', refused)).toEqual(full)
+        const bulk = new Publisher(access, token, ledgers.bulk)
+        const main = new Publisher(access, token, ledgers.main)
+        for (let call = 0; call < bulkCalls; call++) await bulk.publish('bulk', refused)
+        expect(await main.fill('main', refused)).toEqual(full)
 
-        // When more is published: typed answers, from the JSON API, and patience in the SDK
-        writer = new Writer({ name: 'sdk', topic: 'main', access, counts: newCounts(), ledger, random: random.fork('writer') })
-        writer.start()
-        for (let call = 0; call < 5; call++) {
-          const answer = await http.publish('main', refused)
-          if (answer.kind === 'problem') expect(answer).toEqual(full)
-        }
-        // Then everything acked is read, and nothing of what was refused
-        const meanwhile = await drainTopic(access, 'main', ledger)
-        expect(meanwhile.faults).toEqual([])
-        expect(describeViolations(judgeTopic(ledger.attempts, meanwhile.stored))).toBe('')
-        expect(meanwhile.stored.filter(({ id }) => refused.has(id))).toEqual([])
+        await lives.current?.kill()
+        await lives.startReady()
+        const served = await drainTopic(access, 'main', ledgers.main)
+        expect(describeViolations(judgeTopic(ledgers.main.attempts, served.stored))).toBe('')
 
-        const refusedInAll = refused.size / eventsPerCall
-        process.stdout.write(`full at ${meanwhile.stored.length} events; ${refusedInAll} calls refused\n`)
-
-        // And when space is freed, the same process goes on: what waited lands, and what is new
-        const before = ledger.acked
-        rmSync(ballast)
-        await ledger.until('publishing goes on', () => ledger.acked >= before + 200, progressMs)
-        await writer.stop()
-        await ledger.until('every publish is answered', () => ledger.pending === 0, progressMs)
-        expect(await http.publish('main', refused)).toEqual({ kind: 'published' })
-        const { stored, faults } = await drainTopic(access, 'main', ledger)
-        expect(faults).toEqual([])
-        expect(describeViolations(judgeTopic(ledger.attempts, stored))).toBe('')
+        const deleted = await fetch(`${access.httpUrl}/v1/topics/bulk`, {
+          method: 'DELETE',
+          headers: { authorization: `Bearer ${token}` },
+        })
+        expect(deleted.status).toBe(204)
+        expect(await main.publish('main', refused)).toEqual({ kind: 'published' })
+        const { stored } = await drainTopic(access, 'main', ledgers.main)
+        expect(describeViolations(judgeTopic(ledgers.main.attempts, stored))).toBe('')
         expect(stored.filter(({ id }) => refused.has(id))).toEqual([])
-        expect(writer.refusals).toEqual([])
-        expect(life.hasEnded).toBe(false)
-        expect(life.output()).not.toMatch(/unhandled/i)
-        await writer.close()
-        await life.kill('SIGTERM')
-        expect(await life.exited).toEqual({ code: 0, signal: null })
-        expect(await checkFolder(dataDir)).toBe('')
       } finally {
-        await writer?.abandon()
         await lives.end()
         mount.unmount()
         work.remove()
       }
-    }, testMsMax)
-  }
-
-  it('starts again and serves what it has while the disk is full, and a deleted topic makes room', async () => {
-    const work = workFolder('full')
-    const mount = mountMemory(join(work.dir, 'disk'), diskBytes - ballastBytes)
-    const home = join(work.dir, 'home')
-    mkdirSync(home)
-    const ports = await freePorts(new SeededRandom(chooseSeed('storage full, restart')))
-    const lives = new GatewayLives({ entry: bundle.entry, dir: home, dataDir: join(mount.path, 'data'), ports })
-    try {
-      await lives.startReady()
-      const access = lives.access()
-      const token = await accessToken({ urls: urlsOf(access), credentials: access })
-      const ledgers = { bulk: new Ledger(), main: new Ledger() }
-      const refused = new Set<string>()
-      const bulk = new Publisher(access, token, ledgers.bulk)
-      const main = new Publisher(access, token, ledgers.main)
-      for (let call = 0; call < bulkCalls; call++) await bulk.publish('bulk', refused)
-      expect(await main.fill('main', refused)).toEqual(full)
-
-      console.log('filled', performance.now()|0); await lives.current?.kill()
-      await lives.startReady()
-      console.log('ready', performance.now()|0); const served = await drainTopic(access, 'main', ledgers.main)
-      expect(describeViolations(judgeTopic(ledgers.main.attempts, served.stored))).toBe('')
-
-      console.log('served', served.stored.length, performance.now()|0); const deleted = await fetch(`${access.httpUrl}/v1/topics/bulk`, {
-        method: 'DELETE',
-        headers: { authorization: `Bearer ${token}` },
-      })
-      expect(deleted.status).toBe(204)
-      expect(await main.publish('main', refused)).toEqual({ kind: 'published' })
-      const { stored } = await drainTopic(access, 'main', ledgers.main)
-      expect(describeViolations(judgeTopic(ledgers.main.attempts, stored))).toBe('')
-      expect(stored.filter(({ id }) => refused.has(id))).toEqual([])
-    } finally {
-      await lives.end()
-      mount.unmount()
-      work.remove()
-    }
-  }, testMsMax)
+    },
+    testMsMax,
+  )
 })
 
 const full: Answer = { kind: 'problem', status: 503, name: 'STORAGE_FULL', retryable: true, retryAfter: '5' }
 
-function urlsOf({ httpUrl, thriftUrl, adminUrl }: GatewayAccess): { http: string; thrift: string; admin: string; token: string } {
+function urlsOf({ httpUrl, thriftUrl, adminUrl }: GatewayAccess): {
+  http: string
+  thrift: string
+  admin: string
+  token: string
+} {
   return { http: httpUrl, thrift: thriftUrl, admin: adminUrl, token: `${httpUrl}/oauth/token` }
 }

@@ -27,7 +27,7 @@ export interface ProducerOptions {
 export type StartPosition = 'earliest' | 'latest' | Date | number | { readonly cursor: string | Uint8Array }
 
 export interface ReaderOptions {
-  /** Default 'latest'. */
+  /** Default 'earliest'. */
   readonly from?: StartPosition
   readonly batch?: {
     /** Default: what the gateway takes (1,000). */
@@ -87,7 +87,7 @@ export class TrunklineClient {
     this.#checkOpen()
     const { maxEvents, maxBytes, minBytes } = options.batch ?? {}
     const settings = {
-      startAt: startAtOf(options.from ?? 'latest'),
+      startAt: startAtOf(options.from ?? 'earliest'),
       read: {
         ...(maxEvents === undefined ? {} : { maxEvents }),
         ...(maxBytes === undefined ? {} : { maxBytes }),

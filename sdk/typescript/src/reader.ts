@@ -2,6 +2,8 @@
 // R1 `cursor` is the application's truth: it moves only by its acks, and every session starts from it.
 // R2 What was acked is never handed out again, also when a session was lost before the gateway heard of the ack.
 // R3 One pull is out at a time; others wait their turn.
+// R4 A block that does not unpack here is a damaged place like any other: what stands beside it in the batch is handed
+//    out (`skip`) or comes again (`throw`), never passed over.
 // The gateway's own step is settled by the next pull, whether the application has acked the batch or not: the gateway
 // keeps no position for a reader, the cursor is what counts. An un-acked batch comes again after a lost session, and to
 // whoever starts from `cursor`.
@@ -9,7 +11,7 @@
 import type { ClientSessionOutput, ReadOpKind, RetryPolicy } from '../../../src/fsm/client/client-session.types.ts'
 import { readBlock } from '../../../src/protocol/block.ts'
 import { type ErrorName, TrunklineError } from '../../../src/protocol/errors.ts'
-import type { ReadReply, StartAt } from '../../../src/protocol/messages.ts'
+import type { Block, Event, ReadReply, StartAt } from '../../../src/protocol/messages.ts'
 import { comparePositions, type PartitionPosition } from '../../../src/protocol/position.ts'
 import { type Position, ReceivedEvent } from './events.ts'
 import { type Environment, type ReadParameters, SessionDriver } from './session-driver.ts'
@@ -185,9 +187,21 @@ export class Reader implements AsyncIterable<Batch> {
         if (this.#ackedOrdinal === this.#nextOrdinal - 1) this.#holdPosition(reply.cursor.slice())
         return undefined
       }
-      const batch = this.#batchOf(reply)
+      const batch = await this.#batchOrRestart(reply)
       if (batch.events.length > 0) return batch
-      this.#ackWhole(batch, this.#handedOf(batch))
+      // Nothing of it is for the application; but what it holds of earlier batches is not acked by that.
+      const handed = this.#handedOf(batch)
+      if (this.#ackedOrdinal === handed.ordinal - 1) this.#ackWhole(batch, handed)
+    }
+  }
+
+  /** R4. The next read would settle the gateway's step, so a batch that is not handed out ends the session. */
+  async #batchOrRestart(reply: ReadReply): Promise<Batch> {
+    try {
+      return this.#batchOf(reply)
+    } catch (thrown) {
+      await this.#endDriver()
+      throw thrown
     }
   }
 
@@ -218,7 +232,10 @@ export class Reader implements AsyncIterable<Batch> {
     const indexes: number[] = []
     let index = 0
     for (const block of reply.blocks ?? []) {
-      for (const event of readBlock(block)) {
+      const unpacked = this.#unpack(block)
+      // The gateway counts what a block declares.
+      if (unpacked === undefined) index += block.take ?? block.count - (block.first ?? 0)
+      for (const event of unpacked ?? []) {
         const received = new ReceivedEvent(event)
         const ackedTo = this.#ackedTo.get(received.position.partition)
         if (ackedTo === undefined || comparePositions(received.position, ackedTo) > 0) {
@@ -235,6 +252,20 @@ export class Reader implements AsyncIterable<Batch> {
     this.#last = batch
     this.#lastIsOpen = true
     return batch
+  }
+
+  /** Undefined: it was skipped (R4). Errors: BLOCK_DAMAGED. */
+  #unpack(block: Block): Event[] | undefined {
+    try {
+      return readBlock(block)
+    } catch (cause) {
+      if (this.#settings.onDamaged === 'throw') {
+        const details = { at: `${block.partition}:${block.offset ?? 0}`, why: 'does not unpack' }
+        throw new TrunklineError('BLOCK_DAMAGED', { details, cause })
+      }
+      this.#skipped += 1
+      return undefined
+    }
   }
 
   readonly #owner: BatchOwner = {

@@ -100,6 +100,13 @@ export async function buildHttpApp(deps: HttpAppDeps): Promise<FastifyInstance> 
   await app.register(swagger, openApiOptions(deps.version, deps.oauth !== undefined))
   addHooks(app, deps)
   app.setNotFoundHandler((request, reply) => sendProblem(new TrunklineError('UNKNOWN_METHOD'), request, reply))
+  // Many clients always name a content type: an empty body is none, whatever it is called.
+  const parseJson = app.getDefaultJsonParser('ignore', 'ignore')
+  app.removeContentTypeParser('application/json')
+  app.addContentTypeParser('application/json', { parseAs: 'string' }, (request, body, done) => {
+    if (body === '') done(null, undefined)
+    else void parseJson(request, body.toString(), done)
+  })
   // fastify reads text/plain by itself; no route of ours takes it.
   app.removeContentTypeParser('text/plain')
   for (const schema of [problemSchema, eventInSchema, eventOutSchema, topicSchema]) app.addSchema(schema)

@@ -63,8 +63,9 @@ export function errorOf(thrown: unknown): TrunklineError {
       return new TrunklineError('FRAME_TOO_LARGE')
     case 'FST_ERR_CTP_INVALID_JSON_BODY':
     case 'FST_ERR_CTP_EMPTY_JSON_BODY':
+      return new TrunklineError('BAD_REQUEST', { details: { field: 'body', why: 'json' } })
     case 'FST_ERR_CTP_INVALID_CONTENT_LENGTH':
-      return new TrunklineError('MALFORMED_FRAME')
+      return new TrunklineError('BAD_REQUEST', { details: { field: 'content-length' } })
     case 'FST_ERR_BAD_URL':
       return new TrunklineError('BAD_REQUEST', { details: { field: 'url' } })
     default:
@@ -77,9 +78,15 @@ export function errorOf(thrown: unknown): TrunklineError {
 
 const fieldBytesMax = 200
 
-/** The first thing that does not fit the schema; names of fields, never values. */
+/**
+ * What does not fit the schema; names of fields, never values. Of several forms that a body may have, the one that fits
+ * best was meant: its fault lies deepest.
+ */
 function validationError(error: Partial<FastifyError>): TrunklineError {
-  const first = error.validation?.[0]
+  const depth = (path: string): number => path.split('/').length
+  const first = error.validation?.reduce((best, other) =>
+    depth(other.instancePath) > depth(best.instancePath) ? other : best,
+  )
   const context = error.validationContext ?? 'body'
   const params = first?.params ?? {}
   const named = params['additionalProperty'] ?? params['missingProperty']

@@ -110,14 +110,18 @@ function mediaType(headers: HeaderValues): string {
   return (typeof value === 'string' ? value : '').split(';', 1)[0]?.trim().toLowerCase() ?? ''
 }
 
+function noJson(): TrunklineError {
+  return new TrunklineError('BAD_REQUEST', { details: { field: 'body', why: 'json' } })
+}
+
 function parseJson(body: Buffer): unknown {
   const text = decodeUtf8(body, 0, body.length)
-  if (text === undefined) throw new TrunklineError('MALFORMED_FRAME')
+  if (text === undefined) throw noJson()
   try {
     return JSON.parse(text) as unknown
   } catch {
     // The parser's text quotes the body: it stays here.
-    throw new TrunklineError('MALFORMED_FRAME')
+    throw noJson()
   }
 }
 

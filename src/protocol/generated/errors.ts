@@ -92,7 +92,7 @@ export const errorCatalog = {
   },
   SESSION_CLOSED: {
     number: 1301, http: 410, retryable: false,
-    advice: 'This session was disposed or closed by a later one: allocate a new session with its last cursor.',
+    advice: 'This client, producer or reader was closed by its own program: make a new one, a reader with the last cursor.',
   },
   BAD_SESSION_TOKEN: {
     number: 1302, http: 400, retryable: false,
@@ -140,7 +140,7 @@ export const errorCatalog = {
   },
   WRITE_REFUSED: {
     number: 1501, http: 422, retryable: false,
-    advice: 'The log refused this write and nothing of it landed: correct what details name, and send it as the same number.',
+    advice: 'The log refused this write and nothing of it landed: correct what details name, and publish it as a new write.',
   },
   WRITE_HELD: {
     number: 1502, http: 409, retryable: true, retryAfterMs: 0,

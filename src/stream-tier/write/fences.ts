@@ -18,7 +18,13 @@ interface Fence {
   /** By place: the barrier's offset. */
   readonly barriers: Map<string, number>
   readonly wanted: Map<string, FencePlace>
-  running: Promise<void> | undefined
+  /** Settles when the call that is out has ended; tells for which topic, and what went wrong. */
+  running: Promise<Ended> | undefined
+}
+
+interface Ended {
+  readonly topicId: TopicId | undefined
+  readonly failure: { readonly error: unknown } | undefined
 }
 
 const incarnationsMax = 1_024
@@ -48,13 +54,24 @@ export class Fences {
       fence.running ??= this.#run(fence).finally(() => {
         fence.running = undefined
       })
-      await fence.running
+      const { topicId, failure } = await fence.running
+      // A deleted topic must not fail another's fence: only who asked for that topic hears of it.
+      if (failure !== undefined && missing.some((one) => one.topicId === topicId)) throw failure.error
     }
   }
 
-  /** One call to the log for everything that is wanted of one topic: a deleted topic must not fail another's fence. */
-  async #run(fence: Fence): Promise<void> {
+  /** One call to the log for everything that is wanted of one topic. */
+  async #run(fence: Fence): Promise<Ended> {
     const topicId = fence.wanted.values().next().value?.topicId
+    try {
+      await this.#runFor(fence, topicId)
+      return { topicId, failure: undefined }
+    } catch (error) {
+      return { topicId, failure: { error } }
+    }
+  }
+
+  async #runFor(fence: Fence, topicId: TopicId | undefined): Promise<void> {
     const batch = [...fence.wanted.values()].filter((one) => one.topicId === topicId)
     for (const one of batch) fence.wanted.delete(placeKey(one))
     const answer = await this.#log.fence(

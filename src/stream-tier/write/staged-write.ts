@@ -4,7 +4,7 @@
 // 2. A repeat with another hash is WRITE_CHANGED, never success (rule 5).
 // Leaves out: the window and the order of writes (the session), appending (append-lanes.ts).
 import type { AppendRecord } from '../../ports/event-log.ts'
-import { checkBlock } from '../../protocol/block.ts'
+import { checkBlock, verifyBlock } from '../../protocol/block.ts'
 import { TrunklineError } from '../../protocol/errors.ts'
 import type { ProducerId, TopicId } from '../../protocol/ids.ts'
 import { sealedBlockBytesMax, windowBytes, writePartsMax } from '../../protocol/limits.ts'
@@ -94,7 +94,9 @@ export function sealWrite(
   const sealed = staged.blocks.map((block, part) => sealer.seal(block, { ...place, partition: block.partition, part }))
   const toRecords = (values: readonly Uint8Array[]): readonly AppendRecord[] =>
     values.map((value, part) => toRecord(place, staged, part, value))
-  return sealed.every((value) => value instanceof Uint8Array) ? toRecords(sealed) : Promise.all(sealed).then(toRecords)
+  return sealed.every((value) => value instanceof Uint8Array)
+    ? toRecords(sealed)
+    : Promise.all(sealed.map(async (value) => value)).then(toRecords)
 }
 
 function toRecord(place: WritePlace, staged: StagedWrite, part: number, value: Uint8Array): AppendRecord {
@@ -117,6 +119,8 @@ function toRecord(place: WritePlace, staged: StagedWrite, part: number, value: U
 function checkPart(block: Block, partitions: number, part: number): void {
   try {
     checkBlock(block, partitions)
+    // A block that cannot be unpacked would stop every reader of its partition that wants events.
+    verifyBlock(block)
   } catch (error) {
     throw TrunklineError.from(error).with({ details: { part: String(part) } })
   }

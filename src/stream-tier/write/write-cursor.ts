@@ -2,8 +2,8 @@
 // 1. The cursor in the reply to write n covers no write above n, and n itself only when every lower one is settled: a
 //    later write may land before that reply is sent, and its own reply may be lost.
 // 2. It never goes back.
-// 3. It is refreshed to the end of the log only with ends whose reading began while nothing was outstanding: what is
-//    written after that lands behind them.
+// 3. It is refreshed to the end of the log only with ends that were read while nothing was outstanding, from the asking to
+//    the answer: a write that is taken meanwhile may land below them.
 // What the server cannot see is the client's part: it adopts the cursor of reply n only when every write ≤ n is answered,
 // and that of another reply only while none of its writes is unanswered.
 // Leaves out: sealing.
@@ -26,6 +26,8 @@ export class WriteCursor {
   readonly #offsets: number[]
   /** By n, ascending; at most a window of them. */
   readonly #outstanding: Outstanding[] = []
+  /** Grows with every write that is taken. */
+  #takes = 0
 
   /** @param offsets by partition: the ends at allocate, or where a take-over's scans ended. */
   constructor(topicId: TopicId, offsets: readonly number[]) {
@@ -35,6 +37,7 @@ export class WriteCursor {
 
   /** Write `n` was taken (staged, or handed to the log); again after it was refused or held. */
   taken(n: number): void {
+    this.#takes += 1
     if (this.#outstanding.some((other) => other.n === n)) return
     const above = this.#outstanding.findIndex((other) => other.n > n)
     this.#outstanding.splice(above < 0 ? this.#outstanding.length : above, 0, { n, parts: undefined })
@@ -62,10 +65,12 @@ export class WriteCursor {
     this.#settleUpTo(Number.MAX_SAFE_INTEGER)
   }
 
-  /** Moves all partitions to the log's end when nothing is outstanding. Errors: those of `readEnds`. */
+  /** Moves all partitions to the log's end when nothing is outstanding, now and until the answer. Errors: those of `readEnds`. */
   async refresh(readEnds: () => Promise<readonly number[]>): Promise<void> {
     if (this.#outstanding.length > 0) return
+    const takesBefore = this.#takes
     const ends = await readEnds()
+    if (this.#takes !== takesBefore) return // invariant 3
     for (const [partition, end] of ends.entries()) this.#raise(partition, end)
   }
 

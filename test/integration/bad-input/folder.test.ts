@@ -13,8 +13,8 @@ import { startGateway } from '../../../src/main/gateway.ts'
 import { nullLogger } from '../../../src/observability/log.ts'
 import { isErrorNamed } from '../../../src/protocol/errors.ts'
 import { parseTopicName } from '../../../src/protocol/ids.ts'
-import { GatewayRun } from './gateway-run.ts'
 import { blockOf, Harness, payloadsOf, refused } from '../sessions/harness.ts'
+import { GatewayRun } from './gateway-run.ts'
 
 let at: Harness
 beforeEach(async () => {
@@ -89,7 +89,10 @@ describe('key files', () => {
     await at.restart(() => unlink(join(at.dir, 'gateway-keys.json')))
     const { cursor = new Uint8Array() } = reader.allocated
     await refused(at.reader('kept', { cursor }), 'BAD_CURSOR')
-    await refused(at.client.call('read', { n: 1, session: reader.allocated.session, proof: reader.proof() }), 'BAD_SESSION_TOKEN')
+    await refused(
+      at.client.call('read', { n: 1, session: reader.allocated.session, proof: reader.proof() }),
+      'BAD_SESSION_TOKEN',
+    )
     expect(await at.everything('kept')).toEqual(new Map([[0, ['a']]]))
   })
 })
@@ -297,7 +300,9 @@ async function hashes(dir: string, except: readonly string[] = []): Promise<Reco
     const path = join(entry.parentPath, entry.name)
     const below = path.slice(dir.length + 1)
     if (!entry.isFile() || except.some((name) => below.startsWith(name)) || below.endsWith('lock.mdb')) continue
-    found[below] = createHash('sha256').update(await readFile(path)).digest('hex')
+    found[below] = createHash('sha256')
+      .update(await readFile(path))
+      .digest('hex')
   }
   return found
 }

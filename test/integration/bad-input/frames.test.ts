@@ -101,7 +101,12 @@ describe('frames', () => {
   })
 
   it('Given a length of zero or a frame of nothing but noise, then the peer is told and the connection ends', async () => {
-    for (const content of [new Uint8Array(), new Uint8Array(64), bytes('GET / HTTP/1.1\r\n\r\n'), new Uint8Array(64).fill(255)]) {
+    for (const content of [
+      new Uint8Array(),
+      new Uint8Array(64),
+      bytes('GET / HTTP/1.1\r\n\r\n'),
+      new Uint8Array(64).fill(255),
+    ]) {
       const peer = (await Peer.open()).listen()
       peer.socket.write(frame(content))
       await peer.closed
@@ -147,7 +152,8 @@ describe('frames', () => {
 
   it('Given a frame byte by byte, then it is answered as any other', async () => {
     const peer = (await Peer.open()).listen()
-    for (const byte of frame(encodeCall('describe', 4, { proof: { bearer: at.bearer } }))) peer.socket.write(Uint8Array.of(byte))
+    for (const byte of frame(encodeCall('describe', 4, { proof: { bearer: at.bearer } })))
+      peer.socket.write(Uint8Array.of(byte))
     await at.eventually(() => peer.received.length > 4, 'an answer')
     expect(peer.received.readUInt32BE(4)).toBe(0x80010002)
   })
@@ -239,7 +245,11 @@ describe('numbers', () => {
 })
 
 describe('HTTP', () => {
-  const post = (path: string, body: NonNullable<RequestInit['body']>, headers: Record<string, string> = {}): Promise<Response> =>
+  const post = (
+    path: string,
+    body: NonNullable<RequestInit['body']>,
+    headers: Record<string, string> = {},
+  ): Promise<Response> =>
     at.http(path, { method: 'POST', body, headers: { 'content-type': 'application/json', ...headers } })
 
   it('Given bodies that are too large, broken, compressed bombs or of another kind, then a problem with our name, never a 5xx', async () => {

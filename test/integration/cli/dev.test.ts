@@ -2,6 +2,7 @@
 import {
   appendFileSync,
   chmodSync,
+  cpSync,
   existsSync,
   mkdtempSync,
   readFileSync,
@@ -12,7 +13,7 @@ import {
 import { createServer } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
-import { afterEach, beforeEach, describe, expect, it } from 'vitest'
+import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from 'vitest'
 import { type GatewayProcess, removeFolder, startGatewayProcess } from '../../support/gateway-process.ts'
 import { runCli, startCli } from '../../support/run-cli.ts'
 
@@ -62,6 +63,14 @@ describe('a clean stop', () => {
 })
 
 describe('a start that is refused', () => {
+  // What a gateway makes of an empty folder; tests work on copies.
+  const made = realpathSync(mkdtempSync(join(tmpdir(), 'trunkline-dev-made-')))
+  beforeAll(async () => {
+    const maker = await startGatewayProcess({ dir: made })
+    await maker.stop()
+  })
+  afterAll(() => removeFolder(made))
+
   const dev = (...args: string[]): ReturnType<typeof runCli> => runCli(['dev', '--port', '0', ...args], { cwd: dir })
 
   it('given a port in use, says which one', async () => {
@@ -109,9 +118,8 @@ describe('a start that is refused', () => {
       'DATA_DIR_DAMAGED: ',
     ],
   ])('given %s, says so in one line and changes nothing', async (_, change, text) => {
-    gateway = await startGatewayProcess({ dir })
-    await gateway.stop()
     const data = join(dir, '.trunkline', 'data')
+    cpSync(join(made, '.trunkline', 'data'), data, { recursive: true })
     change(data)
     const end = await dev()
     expect(end.stderr).toContain(text)

@@ -14,7 +14,7 @@ import { createLogger } from '../../../src/observability/log.ts'
 import { buildBlock } from '../../../src/protocol/block.ts'
 import { TrunklineError } from '../../../src/protocol/errors.ts'
 import { parseTopicName } from '../../../src/protocol/ids.ts'
-import { encoding, type Event, mode } from '../../../src/protocol/messages.ts'
+import { type Event, encoding, mode } from '../../../src/protocol/messages.ts'
 import { encodeCall } from '../../../src/protocol/thrift/message.ts'
 import { startGatewayProcess } from '../../support/gateway-process.ts'
 import { fetchToken, RawClient, type RawSession } from '../../support/raw-client.ts'
@@ -55,7 +55,9 @@ function disguises(secret: Uint8Array): Buffer[] {
 /** Names of the secrets that are in there; whatever it is, it is not shown. */
 function leaked(where: Uint8Array, secrets: Readonly<Record<string, Uint8Array>>): string[] {
   const hay = Buffer.from(where.buffer, where.byteOffset, where.byteLength)
-  return Object.keys(secrets).filter((name) => disguises(secrets[name] ?? new Uint8Array()).some((one) => hay.includes(one)))
+  return Object.keys(secrets).filter((name) =>
+    disguises(secrets[name] ?? new Uint8Array()).some((one) => hay.includes(one)),
+  )
 }
 
 const canaries: Readonly<Record<string, Uint8Array>> = Object.fromEntries(
@@ -134,7 +136,10 @@ async function provoke(reader: RawSession): Promise<void> {
   await json(events, `{"key":{"base64":"!${canary.key}"},"payload":{"text":"x"}}`)
   await json(events, `{"id":"${canary.id.repeat(200)}","payload":{"text":"x"}}`)
   await json(events, `{"type":["${canary.type}"],"payload":{"text":"x"}}`)
-  await json(events, `{"headers":{"${canary.headerName}":"${canary.headerValue.repeat(1_000)}"},"payload":{"text":"x"}}`)
+  await json(
+    events,
+    `{"headers":{"${canary.headerName}":"${canary.headerValue.repeat(1_000)}"},"payload":{"text":"x"}}`,
+  )
   await json(events, `{"headers":{"${canary.headerName}":{"deep":"${canary.headerValue}"}},"payload":{"text":"x"}}`)
   await json(events, `{"payload":{"text":"${canary.payload.repeat(45_000)}"},"id":"${canary.id}"}`)
   await json(events, `{"events":[{"payload":{"text":"x"}},{"payload":{"json":"${canary.payload}"},"partition":99}]}`)
@@ -243,7 +248,9 @@ async function noteKeys(): Promise<void> {
   await ring.close()
   const { keks } = JSON.parse(await readFile(path, 'utf8')) as { keks: { key: string }[] }
   secrets['key-encryption key'] = Buffer.from(keks[0]?.key ?? '', 'base64')
-  const gatewayKeys = JSON.parse(await readFile(join(at.dir, 'gateway-keys.json'), 'utf8')) as { keys: { secret: string }[] }
+  const gatewayKeys = JSON.parse(await readFile(join(at.dir, 'gateway-keys.json'), 'utf8')) as {
+    keys: { secret: string }[]
+  }
   secrets['gateway key'] = Buffer.from(gatewayKeys.keys[0]?.secret ?? '', 'base64')
   const signing = JSON.parse(await readFile(join(at.dir, 'signing-key.json'), 'utf8')) as { d: string }
   secrets['signing key'] = Buffer.from(signing.d, 'base64url')
@@ -287,7 +294,11 @@ describe('an event', () => {
   it('Given every error that was provoked with them, then none tells one', () => {
     expect(errors.length).toBeGreaterThan(30)
     expect(errors.filter((error) => error.includes('BLOCK_DAMAGED')).length).toBeGreaterThanOrEqual(2)
-    for (const error of errors) expect([error.toString('utf8').slice(0, 300), leaked(error, canaries)]).toEqual([error.toString('utf8').slice(0, 300), []])
+    for (const error of errors)
+      expect([error.toString('utf8').slice(0, 300), leaked(error, canaries)]).toEqual([
+        error.toString('utf8').slice(0, 300),
+        [],
+      ])
   })
 })
 
@@ -344,11 +355,18 @@ describe('a gateway process', () => {
       await gateway.stop()
       const output = Buffer.from(gateway.output())
       expect(output.length).toBeGreaterThan(0)
-      for (const { path, content } of [...whileRunning, ...(await filesUnder(dir)), { path: 'output', content: output }])
+      for (const { path, content } of [
+        ...whileRunning,
+        ...(await filesUnder(dir)),
+        { path: 'output', content: output },
+      ])
         expect([path, leaked(content, canaries)]).toEqual([path, []])
       expect(leaked(output, { bearer: bytes(bearer) })).toEqual([])
       // `dev` may show how to log in to the one who started it, but never in its log lines.
-      const logLines = gateway.output().split('\n').filter((line) => line.startsWith('{'))
+      const logLines = gateway
+        .output()
+        .split('\n')
+        .filter((line) => line.startsWith('{'))
       expect(leaked(Buffer.from(logLines.join('\n')), { 'client secret': bytes(clientSecret) })).toEqual([])
     } finally {
       await gateway.stop()

@@ -23,7 +23,9 @@ describe('a gateway that drains', () => {
   it('Given reads that wait and calls that come, then every one of them ends before close does, with a type', async () => {
     await at.publish('drained', blockOf(0, 'a'))
     const parked = await Promise.all(
-      Array.from({ length: 5 }, async () => RawSession.read(await at.connect(), at.bearer, 'drained', { latest: true })),
+      Array.from({ length: 5 }, async () =>
+        RawSession.read(await at.connect(), at.bearer, 'drained', { latest: true }),
+      ),
     )
     const { cursor = new Uint8Array() } = (await at.reader('drained')).allocated
     const waits = parked.map((reader) => ending(reader.call('read', { n: 1, waitMs: 30_000 })))
@@ -37,7 +39,15 @@ describe('a gateway that drains', () => {
     await closing
     for (const end of await Promise.all(waits)) expect(end).toBe('SESSION_GONE')
     for (const end of await Promise.all(late))
-      expect(['DRAINING', 'SESSION_GONE', 'UNAVAILABLE', 'connection closed', 'read ECONNRESET', 'answered', 'write EPIPE']).toContain(end)
+      expect([
+        'DRAINING',
+        'SESSION_GONE',
+        'UNAVAILABLE',
+        'connection closed',
+        'read ECONNRESET',
+        'answered',
+        'write EPIPE',
+      ]).toContain(end)
     await at.restart()
     expect(payloadsOf(await (await at.reader('drained', { cursor })).call('read', { n: 1 }))).toEqual(['a'])
   })

@@ -11,15 +11,14 @@ import { buildBlock, readBlock } from '../../../src/protocol/block.ts'
 import { type ErrorName, TrunklineError } from '../../../src/protocol/errors.ts'
 import {
   type Block,
-  encoding,
   type Event,
+  encoding,
   type MethodName,
   mode,
   type ReplyOf,
   type RequestOf,
   type Resume,
   type StartAt,
-  type Turn,
 } from '../../../src/protocol/messages.ts'
 import { decodeReply, encodeCall } from '../../../src/protocol/thrift/message.ts'
 import { fetchToken, RawClient, RawSession } from '../../support/raw-client.ts'
@@ -212,12 +211,6 @@ export function resumeOf(
   const cursor = writeCursor ?? session.allocated.writeCursor
   if (cursor === undefined) throw new Error('a writer has a write cursor')
   return { session: session.allocated.session, writeCursor: cursor, writes, nextN: (writes.at(-1)?.n ?? 0) + 1 }
-}
-
-/** Turn of an answer or of an error. */
-export const turnOf = (answer: { readonly turn?: Turn | undefined }): Turn => {
-  if (answer.turn === undefined) throw new Error('no turn')
-  return answer.turn
 }
 
 async function launch(dir: string, settings: Settings): Promise<Gateway> {

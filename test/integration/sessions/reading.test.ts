@@ -139,7 +139,12 @@ describe('nack', () => {
     const proof = reader.proof()
     const { session } = reader.allocated
     const waits = at.client.call('read', { n: 2, proof, session })
-    const second = at.client.call('read', { n: 2, maxEvents: 5, proof: { ...proof, seq: (proof.seq ?? 0) + 1 }, session })
+    const second = at.client.call('read', {
+      n: 2,
+      maxEvents: 5,
+      proof: { ...proof, seq: (proof.seq ?? 0) + 1 },
+      session,
+    })
     await refused(second, 'SEQUENCE_MISMATCH', 'STEP_BUSY')
     expect(payloadsOf(await waits)).toEqual(['a'])
   })
@@ -262,11 +267,15 @@ describe('the end of a session', () => {
     const final = decoded('dispose', first)
     reader.turns[1] = final.turn
     const again = await reader.call('dispose', {}, 1)
-    expect(payloadsOf(await (await at.reader('disposed', { cursor: again.cursor })).call('read', { n: 1 }))).toEqual(['b'])
+    expect(payloadsOf(await (await at.reader('disposed', { cursor: again.cursor })).call('read', { n: 1 }))).toEqual([
+      'b',
+    ])
     await refused(reader.call('read', { n: 2 }), 'SESSION_GONE')
     await refused(reader.call('ack', { n: 1 }), 'SESSION_GONE')
     await refused(reader.call('extend', {}, 1), 'SESSION_GONE')
-    expect(payloadsOf(await (await at.reader('disposed', { cursor: final.cursor })).call('read', { n: 1 }))).toEqual(['b'])
+    expect(payloadsOf(await (await at.reader('disposed', { cursor: final.cursor })).call('read', { n: 1 }))).toEqual([
+      'b',
+    ])
   })
 
   it('Given dispose in the data slot, then its repeat is answered as well', async () => {

@@ -1,11 +1,21 @@
 // Taking a producer along: over a restart (the old incarnation is silent: fence and look-up), on the same node (release),
 // and the answers when nobody can tell or the topic is another one.
+import { readFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { afterEach, beforeEach, describe, expect, it } from 'vitest'
 import { SimulatedClock } from '../../../src/adapters/clock/simulated-clock.ts'
-import { openLmdbBroker } from '../../../src/adapters/embedded/open.ts'
+import { systemClock } from '../../../src/adapters/clock/system-clock.ts'
+import { openEmbeddedLog, openLmdbBroker } from '../../../src/adapters/embedded/open.ts'
+import { openKeyring } from '../../../src/adapters/keyring/keyring-provider.ts'
 import { systemRandom } from '../../../src/adapters/random/system-random.ts'
-import { partState } from '../../../src/protocol/messages.ts'
+import { BlockSealer } from '../../../src/crypto/block-sealer.ts'
+import { GatewayKeys } from '../../../src/crypto/gateway-keys.ts'
+import { openSessionToken } from '../../../src/crypto/session-token.ts'
+import { makeIncarnation } from '../../../src/protocol/ids.ts'
+import { type Block, partState } from '../../../src/protocol/messages.ts'
+import { encodeRecordHeader } from '../../../src/protocol/record-header.ts'
+import { writeHash } from '../../../src/protocol/write-hash.ts'
+import type { RawSession } from '../../support/raw-client.ts'
 import { blockOf, Harness, payloadsOf, refused, resumeOf } from './harness.ts'
 
 let at: Harness
@@ -48,6 +58,39 @@ describe('a producer over a restart of the gateway', () => {
       new Map([
         [0, ['a', 'b', 'd', 'e']],
         [1, ['c']],
+      ]),
+    )
+  })
+
+  it('Given a write that landed in one of its partitions only, then just the missing part is appended, whole and once', async () => {
+    const writer = await at.writer('partly')
+    await writer.call('write', { n: 1, blocks: [blockOf(0, 'a')], commit: true })
+    const blocks = [blockOf(0, 'b0'), blockOf(1, 'b1')]
+    await at.restart(() => appendPart(writer, 2, blocks, 0))
+    const resume = resumeOf(writer, undefined, [
+      { n: 1, partitions: [0] },
+      { n: 2, partitions: [0, 1] },
+    ])
+    const next = await at.writer('partly', resume)
+    expect(next.allocated.outcomes?.[1]?.parts.map(({ state }) => state)).toEqual([partState.landed, partState.missing])
+    await refused(
+      next.call('write', { n: 2, blocks: [blockOf(0, 'b0'), blockOf(1, 'xx')], commit: true }),
+      'WRITE_CHANGED',
+    )
+    // Lost again before its answer: the write cursor still has what landed of it.
+    const cursor = next.allocated.writeCursor
+    await at.restart()
+    const last = await at.writer('partly', { ...resumeOf(next, cursor, [{ n: 2, partitions: [0, 1] }]) })
+    const { parts = [] } = await last.call('write', { n: 2, blocks, commit: true })
+    expect(parts.map(({ partition, state }) => [partition, state])).toEqual([
+      [0, partState.landed],
+      [1, partState.landed],
+    ])
+    await last.call('write', { n: 3, blocks: [blockOf(1, 'c')], commit: true })
+    expect(await at.everything('partly')).toEqual(
+      new Map([
+        [0, ['a', 'b0']],
+        [1, ['b1', 'c']],
       ]),
     )
   })
@@ -120,7 +163,14 @@ describe('a producer on the same node', () => {
       { ...good, nextN: 1 },
       { ...good, writes: [{ n: 1, partitions: [99] }] },
       { ...good, writes: [{ n: 1, partitions: [] }] },
-      { ...good, writes: [{ n: 1, partitions: [0] }, { n: 1, partitions: [0] }], nextN: 5 },
+      {
+        ...good,
+        writes: [
+          { n: 1, partitions: [0] },
+          { n: 1, partitions: [0] },
+        ],
+        nextN: 5,
+      },
     ]) {
       await refused(at.writer('one', bad), 'BAD_REQUEST')
     }
@@ -149,7 +199,11 @@ describe('when nobody can tell', () => {
     expect(await at.everything('kept-short')).toEqual(new Map())
     const next = await at.writer('kept-short', resumeOf(writer, undefined, [{ n: 1, partitions: [0] }]))
     expect(next.allocated.outcomes?.[0]?.parts[0]?.state).toBe(partState.unknown)
-    await refused(next.call('write', { n: 1, blocks: [blockOf(0, 'a')], commit: true }), 'SEQUENCE_MISMATCH', 'OUTCOME_UNKNOWN')
+    await refused(
+      next.call('write', { n: 1, blocks: [blockOf(0, 'a')], commit: true }),
+      'SEQUENCE_MISMATCH',
+      'OUTCOME_UNKNOWN',
+    )
     await next.call('write', { n: 2, blocks: [blockOf(0, 'b')], commit: true })
     expect((await at.everything('kept-short')).get(0)).toEqual(['b'])
   })
@@ -206,3 +260,33 @@ describe('a topic that was deleted and made again', () => {
     expect(await at.everything('rewritten')).toEqual(new Map([[0, ['new']]]))
   })
 })
+
+/** What a node that died in the middle leaves behind: one part of a write in the log of the stopped gateway. */
+async function appendPart(writer: RawSession, n: number, blocks: readonly Block[], part: number): Promise<void> {
+  const clock = systemClock
+  const random = systemRandom
+  const gatewayKeys = GatewayKeys.parse(await readFile(join(at.dir, 'gateway-keys.json'), 'utf8'))
+  const { topic, topicId, producerId } = openSessionToken(gatewayKeys, writer.allocated.session)
+  const block = blocks[part]
+  if (producerId === undefined || block === undefined) throw new Error('a part of a producer')
+  const keys = await openKeyring(join(at.dir, 'keyring.json'), { create: false, clock, random })
+  const sealer = new BlockSealer({ keys, clock, random, tenant: 'default' })
+  await sealer.prepare(topicId)
+  const value = await sealer.seal(block, { topicId, producerId, partition: block.partition, n, part })
+  const log = await openEmbeddedLog({ dir: join(at.dir, 'log'), clock, random })
+  const dying = await log.open(makeIncarnation('dev', 'died'))
+  const header = encodeRecordHeader({
+    kind: 'data',
+    producerId,
+    n,
+    part,
+    parts: blocks.length,
+    writeHash: writeHash(blocks),
+  })
+  const outcome = await dying.append({ topic, partition: block.partition }, [{ key: null, value, header }])
+  expect(outcome.kind).toBe('landed')
+  await log.close()
+  sealer.close()
+  await keys.close()
+  gatewayKeys.close()
+}

@@ -3,8 +3,6 @@
 // 1. A kill comes at a random instant of the start, right after an allocation, or while writes are in flight after a
 //    random amount of progress: a run in which nothing works ends with an error, not in silence.
 // 2. Whatever happens, the gateway is dead and its folder is gone when `crashRun` settles.
-import { mkdtempSync, rmSync } from 'node:fs'
-import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { SeededRandom } from '../../../src/adapters/random/seeded-random.ts'
 import { drainTopic, traceFrom } from './drain.ts'
@@ -13,6 +11,7 @@ import { Ledger } from './ledger.ts'
 import { type CallCounts, newCounts } from './observed-client.ts'
 import { AppReader, type ReaderHabits, type SavedCursor } from './reader.ts'
 import { judgeReader, judgeTopic, TopicIndex, type Violation } from './verdict.ts'
+import { workFolder } from './work-folder.ts'
 import { publishFirst, Writer } from './writer.ts'
 
 export type KillMoment = 'start' | 'allocation' | 'work'
@@ -68,7 +67,7 @@ const cursorsTried = 25
 
 export async function crashRun(options: CrashRunOptions): Promise<CrashReport> {
   const random = new SeededRandom(options.seed)
-  const dir = mkdtempSync(join(tmpdir(), 'trunkline-crash-'))
+  const { dir, remove } = workFolder('crash')
   const dataDir = join(dir, 'data')
   const ports = await freePorts(random.fork(`ports ${process.pid}`))
   const lives = new GatewayLives({ entry: options.entry, dir, dataDir, ports })
@@ -88,7 +87,7 @@ export async function crashRun(options: CrashRunOptions): Promise<CrashReport> {
     }
   } finally {
     await lives.end()
-    rmSync(dir, { recursive: true, force: true, maxRetries: 3 })
+    remove()
   }
 }
 
@@ -100,8 +99,8 @@ interface Apps {
   readonly readers: readonly AppReader[]
   /** Rejects when a reader ends by itself: nothing that comes later would say why. */
   readonly broken: Promise<never>
-  batchesRead(): number
-  abandon(): Promise<void>
+  readonly batchesRead: () => number
+  readonly abandon: () => Promise<void>
 }
 
 async function startApps(random: SeededRandom, lives: GatewayLives): Promise<Apps> {
@@ -116,7 +115,8 @@ async function startApps(random: SeededRandom, lives: GatewayLives): Promise<App
     (_, i) => new Writer({ ...shared, name: `w${i}`, random: random.fork(`writer ${i}`) }),
   )
   const readers = habits.map(
-    (ofReader, i) => new AppReader({ ...shared, name: `r${i}`, pool, habits: ofReader, random: random.fork(`reader ${i}`) }),
+    (ofReader, i) =>
+      new AppReader({ ...shared, name: `r${i}`, pool, habits: ofReader, random: random.fork(`reader ${i}`) }),
   )
   const broken = new Promise<never>((_, reject) => {
     for (const reader of readers) reader.start(reject)
@@ -162,7 +162,12 @@ async function killAgainAndAgain(
   return killsBy
 }
 
-async function untilMoment(moment: KillMoment, random: SeededRandom, life: Life, { ledger, counts, batchesRead }: Apps): Promise<void> {
+async function untilMoment(
+  moment: KillMoment,
+  random: SeededRandom,
+  life: Life,
+  { ledger, counts, batchesRead }: Apps,
+): Promise<void> {
   switch (moment) {
     case 'start':
       // A moment is a time here: what a starting process has done by then is nowhere to be seen.

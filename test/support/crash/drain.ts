@@ -1,8 +1,8 @@
 // Owns: reading a whole topic with a fresh client: what it really holds.
 import { isTrunklineError } from '../../../sdk/typescript/src/index.ts'
 import type { Batch } from '../../../sdk/typescript/src/reader.ts'
-import { faultOf, type Ledger } from './ledger.ts'
 import type { GatewayAccess } from './gateway-lives.ts'
+import { faultOf, type Ledger } from './ledger.ts'
 import { connectObserved, newCounts, patientRetry } from './observed-client.ts'
 import { placeOf, type ReaderTrace, type SavedCursor } from './reader.ts'
 import type { Stored } from './verdict.ts'
@@ -42,10 +42,20 @@ function nothingWithoutTopic(thrown: unknown): undefined {
 }
 
 /** What comes first from a saved cursor. */
-export async function traceFrom(access: GatewayAccess, topic: string, saved: SavedCursor, name: string): Promise<ReaderTrace> {
+export async function traceFrom(
+  access: GatewayAccess,
+  topic: string,
+  saved: SavedCursor,
+  name: string,
+): Promise<ReaderTrace> {
   const { client } = connectObserved(access, newCounts())
   try {
-    const reader = client.reader(topic, { from: { cursor: saved.cursor }, waitMs: 20, batch: { maxEvents: 50 }, retry: patientRetry })
+    const reader = client.reader(topic, {
+      from: { cursor: saved.cursor },
+      waitMs: 20,
+      batch: { maxEvents: 50 },
+      retry: patientRetry,
+    })
     const batch = await reader.pull()
     const places = (batch?.events ?? []).map(({ position }) => [position.partition, placeOf(position)] as const)
     return {

@@ -2,24 +2,23 @@
 // it hundreds of times would wait for module loading otherwise.
 // 1. What runs is the source as it stands, plus the edits of at most one mutant, each applied exactly once.
 // 2. Everything lies in one temporary folder; `remove` leaves nothing.
-import { copyFileSync, mkdtempSync, readFileSync, rmSync, symlinkSync } from 'node:fs'
-import { tmpdir } from 'node:os'
+import { copyFileSync, readFileSync, symlinkSync } from 'node:fs'
 import { join, relative, sep } from 'node:path'
 import { build, type Plugin } from 'esbuild'
 import { activeMutant, type Mutant, mutate, readMutants, repositoryRoot } from '../mutants.mjs'
+import { workFolder } from './work-folder.ts'
 
 export interface GatewayBundle {
   /** The program: `node <entry> dev …`. */
   readonly entry: string
   /** Idempotent. */
-  remove(): void
+  readonly remove: () => void
 }
 
 /** With a mutant's name that defect is built in; by default the one that TRUNKLINE_MUTANT names, if any. */
 export async function bundleGateway(mutantName?: string): Promise<GatewayBundle> {
   const mutant = mutantName === undefined ? activeMutant() : mutantNamed(mutantName)
-  const dir = mkdtempSync(join(tmpdir(), 'trunkline-bundle-'))
-  const remove = (): void => rmSync(dir, { recursive: true, force: true })
+  const { dir, remove } = workFolder('bundle')
   try {
     // As deep as in the repository: the program reads ../../../package.json.
     const entry = join(dir, 'src', 'main', 'cli', 'cli.mjs')
@@ -58,8 +57,8 @@ function mutantNamed(name: string): Mutant {
 function mutantLoader(mutant: Mutant, mutated: Set<string>): Plugin {
   return {
     name: 'trunkline-mutant',
-    setup({ onLoad }) {
-      onLoad({ filter: /\.ts$/ }, ({ path }) => {
+    setup(esbuild) {
+      esbuild.onLoad({ filter: /\.ts$/ }, ({ path }) => {
         const file = relative(repositoryRoot, path).split(sep).join('/')
         const contents = mutate(mutant, file, readFileSync(path, 'utf8'))
         if (contents === undefined) return undefined

@@ -8,6 +8,7 @@ import { readdirSync, readFileSync } from 'node:fs'
 import { createServer } from 'node:net'
 import { join } from 'node:path'
 import type { SeededRandom } from '../../../src/adapters/random/seeded-random.ts'
+import { made, undone } from './janitor.ts'
 
 export interface GatewayAccess {
   readonly httpUrl: string
@@ -41,10 +42,6 @@ export interface GatewayLivesOptions {
 
 const outputBytesMax = 32 * 1024
 const readyMsMax = 30_000
-const running = new Set<ChildProcess>()
-process.once('exit', () => {
-  for (const child of running) child.kill('SIGKILL')
-})
 
 export class GatewayLives {
   readonly #options: GatewayLivesOptions
@@ -91,7 +88,7 @@ export class GatewayLives {
 }
 
 function lifeOf(child: ChildProcess): Life {
-  running.add(child)
+  if (child.pid !== undefined) made('pid', child.pid)
   let output = ''
   let ended = false
   let settleReady: (problem?: string) => void = () => {}
@@ -108,7 +105,7 @@ function lifeOf(child: ChildProcess): Life {
   const exited: Life['exited'] = new Promise((resolve) => {
     const end = (code: number | null, signal: NodeJS.Signals | null, why: string): void => {
       ended = true
-      running.delete(child)
+      if (child.pid !== undefined) undone('pid', child.pid)
       settleReady(why)
       resolve({ code, signal })
     }

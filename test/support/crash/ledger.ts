@@ -72,7 +72,7 @@ export class Ledger {
 export function payloadOf(id: string): Buffer {
   const digest = createHash('sha256').update(id).digest()
   const first = digest[0] ?? 0
-  const size = first < 8 ? 4_096 + digest.readUInt16LE(1) % 8_192 : digest.readUInt16LE(1) % 400
+  const size = first < 8 ? 4_096 + (digest.readUInt16LE(1) % 8_192) : digest.readUInt16LE(1) % 400
   const payload = Buffer.alloc(size)
   for (let at = 0, round = 0; at < size; at += digest.length, round++) {
     createHash('sha256').update(`${id}/${round}`).digest().copy(payload, at)

@@ -1,43 +1,18 @@
 // Owns: small file systems of a test's own: an ext4 image behind a loop device, a tmpfs. Needs root.
-// 1. Nothing stays mounted: every mount is undone by `unmount`, and by the end of this process at the latest.
+// 1. Nothing stays mounted: every mount is undone by `unmount`, and after the end of this process at the latest (janitor.ts).
 // 2. The image's journal is committed only when something asks for it (commit=300): what was not fsynced is not in the
 //    image, so that a copy of the image is what a power cut leaves.
 import { execFileSync } from 'node:child_process'
-import { mkdirSync, mkdtempSync, rmSync, truncateSync, writeFileSync } from 'node:fs'
-import { tmpdir } from 'node:os'
+import { mkdirSync, truncateSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
+import { made, undone } from './janitor.ts'
+import { workFolder } from './work-folder.ts'
 
 export interface Mount {
   /** Where it is mounted. */
   readonly path: string
   /** Idempotent. Nobody uses it any more. */
   unmount(): void
-}
-
-const mounted = new Set<string>()
-const workFolders = new Set<string>()
-process.once('exit', () => {
-  for (const path of mounted) detach(path)
-  for (const dir of workFolders) rmSync(dir, { recursive: true, force: true })
-})
-for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const) {
-  process.once(signal, () => process.exit(1))
-}
-
-/** A folder for images and mount points; removed with everything at the end of this process at the latest. */
-export function workFolder(name: string): { readonly dir: string; remove(): void } {
-  const dir = mkdtempSync(join(tmpdir(), `trunkline-${name}-`))
-  workFolders.add(dir)
-  return {
-    dir,
-    remove: () => {
-      for (const path of mounted) {
-        if (path.startsWith(`${dir}/`)) detach(path)
-      }
-      rmSync(dir, { recursive: true, force: true, maxRetries: 3 })
-      workFolders.delete(dir)
-    },
-  }
 }
 
 /** A new ext4 in a sparse file. */
@@ -76,40 +51,20 @@ export function canMountImages(): true | string {
   }
 }
 
-export function canMountMemory(): true | string {
-  if (process.platform !== 'linux') return 'not Linux'
-  if (process.getuid?.() !== 0) return 'not root'
-  const { dir, remove } = workFolder('probe')
-  try {
-    mountMemory(join(dir, 'mounted'), 1024 * 1024).unmount()
-    return true
-  } finally {
-    remove()
-  }
-}
-
 function mountAt(args: readonly string[], path: string): Mount {
   mkdirSync(path, { recursive: true })
   run('mount', [...args, path])
-  mounted.add(path)
+  made('mount', path)
+  let isMounted = true
   return {
     path,
     unmount: () => {
-      if (!mounted.has(path)) return
+      if (!isMounted) return
+      isMounted = false
       run('umount', [path])
-      mounted.delete(path)
+      undone('mount', path)
     },
   }
-}
-
-/** Whatever holds it: it is gone for everybody, and the loop device is freed with the last user. */
-function detach(path: string): void {
-  try {
-    run('umount', ['-l', path])
-  } catch (thrown) {
-    process.stderr.write(`${path} stays mounted: ${String(thrown)}\n`)
-  }
-  mounted.delete(path)
 }
 
 function run(program: string, args: readonly string[]): void {

@@ -1,15 +1,22 @@
 // Owns: the SDK over Thrift TCP with an eye on its calls: what was answered is counted while it happens, and the client
 // can be cut off, as a process that dies.
 // Leaves out: anything that changes a call: it is the SDK's own transport that sends and receives.
-import { TrunklineClient } from '../../../sdk/typescript/src/client.ts'
+
 import { Bearer } from '../../../sdk/typescript/src/bearer.ts'
+import { TrunklineClient } from '../../../sdk/typescript/src/client.ts'
 import { fetchAccessToken } from '../../../sdk/typescript/src/node/oauth.ts'
 import { systemClock, systemRandom } from '../../../sdk/typescript/src/node/system.ts'
 import { TcpTransport } from '../../../sdk/typescript/src/node/tcp-transport.ts'
 import type { CallOptions, Transport } from '../../../sdk/typescript/src/transport.ts'
 import type { RetryPolicy } from '../../../src/fsm/client/client-session.types.ts'
 import { TrunklineError } from '../../../src/protocol/errors.ts'
-import { type AllocateReply, type MethodName, partState, type ReplyOf, type RequestOf } from '../../../src/protocol/messages.ts'
+import {
+  type AllocateReply,
+  type MethodName,
+  partState,
+  type ReplyOf,
+  type RequestOf,
+} from '../../../src/protocol/messages.ts'
 import type { GatewayAccess } from './gateway-lives.ts'
 
 /** What all clients of a run have seen. */
@@ -68,15 +75,10 @@ class ObservedTransport implements Transport {
   }
 
   async call<M extends MethodName>(method: M, request: RequestOf<M>, options: CallOptions): Promise<ReplyOf<M>> {
-    if (this.#isCut) throw new TrunklineError('FORBIDDEN')
-    try {
-      const reply = await this.#inner.call(method, request, options)
-      if (!this.#isCut && method === 'allocate') this.#allocated(reply as AllocateReply)
-      return reply
-    } finally {
-      // Overrides what came: a dead process hears nothing.
-      if (this.#isCut) throw new TrunklineError('FORBIDDEN')
-    }
+    this.#checkCut()
+    const reply = await this.#inner.call(method, request, options).finally(() => this.#checkCut())
+    if (method === 'allocate') this.#allocated(reply as AllocateReply)
+    return reply
   }
 
   close(): Promise<void> {
@@ -86,6 +88,11 @@ class ObservedTransport implements Transport {
   cut(): Promise<void> {
     this.#isCut = true
     return this.#inner.close()
+  }
+
+  /** A dead process hears nothing. */
+  #checkCut(): void {
+    if (this.#isCut) throw new TrunklineError('FORBIDDEN')
   }
 
   #allocated({ outcomes }: AllocateReply): void {

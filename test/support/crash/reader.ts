@@ -1,7 +1,8 @@
 // Owns: an application that reads: it acks whole batches, prefixes or nothing for a while, gives batches back, saves
 // cursors and starts again from them. What it saw and acked is kept as a trace, to be judged when the run is over.
-import type { SeededRandom } from '../../../src/adapters/random/seeded-random.ts'
+
 import type { Batch, Reader } from '../../../sdk/typescript/src/reader.ts'
+import type { SeededRandom } from '../../../src/adapters/random/seeded-random.ts'
 import type { GatewayAccess } from './gateway-lives.ts'
 import { faultOf, type Ledger } from './ledger.ts'
 import { type CallCounts, connectObserved, type ObservedClient, patientRetry } from './observed-client.ts'
@@ -134,7 +135,9 @@ export class AppReader {
     ledger.touch()
     if (this.#finishing) return this.#ackWhole(batch)
     const choice = random.fraction()
-    const allBeforeAcked = [...before].every(([partition, place]) => (this.#acked.perhaps.get(partition) ?? -1) >= place)
+    const allBeforeAcked = [...before].every(
+      ([partition, place]) => (this.#acked.perhaps.get(partition) ?? -1) >= place,
+    )
     if (choice < habits.prefixes) await this.#ackPrefix(batch, before, 1 + random.below(batch.events.length))
     else if (choice < habits.prefixes + habits.nacks && allBeforeAcked) await this.#giveBack(batch)
     else if (choice < habits.prefixes + habits.nacks + habits.ignores) return

@@ -48,7 +48,8 @@ export function judgeTopic(attempts: ReadonlyMap<string, Attempt>, stored: reado
     if (outcome !== 'acked') continue
     const there = found.get(id)
     if (there === undefined) violations.push({ kind: 'lost', what: `${id}, acked at ${position}` })
-    else if (there.position !== position) violations.push({ kind: 'place', what: `${id} is at ${there.position}, acked at ${position}` })
+    else if (there.position !== position)
+      violations.push({ kind: 'place', what: `${id} is at ${there.position}, acked at ${position}` })
   }
   return violations
 }
@@ -80,7 +81,8 @@ export function judgeReader({ name, steps, faults, complete }: ReaderTrace, inde
   let acked: Acked = { surely: new Map(), perhaps: new Map() }
   const indexOf = (partition: number, place: number | undefined): number => {
     const found = index.of(partition, place)
-    if (found === undefined) violations.push({ kind: 'event', what: `${name}: read ${partition}/${place}, which is not there` })
+    if (found === undefined)
+      violations.push({ kind: 'event', what: `${name}: read ${partition}/${place}, which is not there` })
     return found ?? -1
   }
   for (const step of steps) {
@@ -99,9 +101,13 @@ export function judgeReader({ name, steps, faults, complete }: ReaderTrace, inde
           const previous = last.get(partition) ?? -1
           const low = indexOf(partition, acked.surely.get(partition)) + 1
           const high = indexOf(partition, acked.perhaps.get(partition)) + 1
-          if (at > previous + 1) violations.push({ kind: 'skip', what: `${name}: ${partition}: ${at} after ${previous}` })
+          if (at > previous + 1)
+            violations.push({ kind: 'skip', what: `${name}: ${partition}: ${at} after ${previous}` })
           else if (at <= previous && (at < low || at > high)) {
-            violations.push({ kind: 'again', what: `${name}: ${partition}: ${at} after ${previous}, acked to ${low - 1} (${high - 1})` })
+            violations.push({
+              kind: 'again',
+              what: `${name}: ${partition}: ${at} after ${previous}, acked to ${low - 1} (${high - 1})`,
+            })
           }
           last.set(partition, at)
         }
@@ -110,7 +116,8 @@ export function judgeReader({ name, steps, faults, complete }: ReaderTrace, inde
   if (!complete) return violations
   for (const [partition, length] of index.lengths) {
     const reached = last.get(partition) ?? -1
-    if (reached !== length - 1) violations.push({ kind: 'unread', what: `${name}: ${partition} up to ${reached} of ${length - 1}` })
+    if (reached !== length - 1)
+      violations.push({ kind: 'unread', what: `${name}: ${partition} up to ${reached} of ${length - 1}` })
   }
   return violations
 }

@@ -1,7 +1,8 @@
 // Owns: an application that publishes without end: small calls, several unanswered at once, keys of its own choice. Now
 // and then it dies with publishes unanswered, and another takes its place as a new producer.
-import type { SeededRandom } from '../../../src/adapters/random/seeded-random.ts'
+
 import type { Producer } from '../../../sdk/typescript/src/producer.ts'
+import type { SeededRandom } from '../../../src/adapters/random/seeded-random.ts'
 import type { GatewayAccess } from './gateway-lives.ts'
 import { type Attempt, type Ledger, payloadOf } from './ledger.ts'
 import { type CallCounts, connectObserved, newCounts, type ObservedClient, patientRetry } from './observed-client.ts'

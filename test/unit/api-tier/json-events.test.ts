@@ -84,8 +84,8 @@ describe('POST /v1/topics/{topic}/events', () => {
   })
 
   it.each([
-    ['JSON that is none', json, '{"payload":', 400, 'MALFORMED_FRAME'],
-    ['JSON that is no UTF-8', json, Buffer.from([0x22, 0xff, 0x22]), 400, 'MALFORMED_FRAME'],
+    ['JSON that is none', json, '{"payload":', 400, 'BAD_REQUEST'],
+    ['JSON that is no UTF-8', json, Buffer.from([0x22, 0xff, 0x22]), 400, 'BAD_REQUEST'],
     ['an unknown member', json, '{"colour":1}', 400, 'BAD_REQUEST'],
     ['no events', json, '{"events":[]}', 400, 'BAD_REQUEST'],
     ['an event and events', json, '{"key":"a","events":[{}]}', 400, 'BAD_REQUEST'],

@@ -53,7 +53,13 @@ describe('turns', () => {
     }
     const wrong = errorOf(() => talk.begin({ slot: 0, seq: 1, challenge: new Uint8Array(12) }, 'x'))
     expect([wrong.name, wrong.turn?.nextSeq]).toEqual(['BAD_CHALLENGE', 1])
-    for (const bad of [undefined, { seq: 1, slot: 2 }, { slot: 0 }, { slot: 0, seq: 1.5 }, { slot: 0, seq: Number.NaN }])
+    for (const bad of [
+      undefined,
+      { seq: 1, slot: 2 },
+      { slot: 0 },
+      { slot: 0, seq: 1.5 },
+      { slot: 0, seq: Number.NaN },
+    ])
       expect(errorOf(() => talk.begin(bad, 'x')).name).toBe('BAD_REQUEST')
     expect(talk.begin(proof(talk, 1), 'x').kind).toBe('run')
   })
@@ -77,7 +83,9 @@ describe('turns', () => {
     for (const one of [...begun].reverse())
       if (one.kind === 'run') talk.answer(one.request, { reply: { n: one.request.seq } })
     const replies = await Promise.all(begun.map(({ answered }) => answered))
-    expect(replies.map((one) => ('reply' in one ? (one.reply as unknown as { n: number }).n : 0))).toEqual([1, 2, 3, 4, 5, 6, 7, 8])
+    expect(replies.map((one) => ('reply' in one ? (one.reply as unknown as { n: number }).n : 0))).toEqual([
+      1, 2, 3, 4, 5, 6, 7, 8,
+    ])
   })
 
   it('given challenges older than the window, then they are worn out', () => {
@@ -112,16 +120,14 @@ describe('turns', () => {
 describe('the end', () => {
   it('given an error for all, then what is owed gets it and what was answered keeps its answer', async () => {
     const talk = conversation(8)
-    const [done, owed, control] = [
-      talk.begin(proof(talk, 1), 'ack 1'),
-      talk.begin(proof(talk, 2), 'read 2'),
-      talk.begin(proof(talk, 1, 1), 'extend'),
-    ]
-    if (done?.kind === 'run') talk.answer(done.request, { reply: { n: 1 } })
+    const done = talk.begin(proof(talk, 1), 'ack 1')
+    const owed = talk.begin(proof(talk, 2), 'read 2')
+    const control = talk.begin(proof(talk, 1, 1), 'extend')
+    if (done.kind === 'run') talk.answer(done.request, { reply: { n: 1 } })
     talk.answerAll(new TrunklineError('SESSION_GONE'))
-    expect('reply' in (await (done?.answered ?? Promise.reject()))).toBe(true)
+    expect('reply' in (await done.answered)).toBe(true)
     for (const one of [owed, control]) {
-      const answer = await (one?.answered ?? Promise.reject())
+      const answer = await one.answered
       expect('error' in answer && answer.error.name).toBe('SESSION_GONE')
     }
     expect(talk.open).toBe(0)

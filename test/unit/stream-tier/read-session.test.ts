@@ -46,11 +46,9 @@ describe('R1 the kept batch', () => {
     const next = Array.from({ length: 4 }, () => ({ offset: 9, index: 0 }))
     world.fetches.shift()?.answer.resolve({ kind: 'blocked', error: 'BLOCK_DAMAGED', partition: 0, offset: 8, next })
     const failed = await failing
-    expect('error' in failed && [failed.error.name, failed.error.details['at'], failed.error.cursor === undefined]).toEqual([
-      'BLOCK_DAMAGED',
-      '0:8',
-      false,
-    ])
+    expect(
+      'error' in failed && [failed.error.name, failed.error.details['at'], failed.error.cursor === undefined],
+    ).toEqual(['BLOCK_DAMAGED', '0:8', false])
     const old = await read({ n: 1 })
     expect('error' in old && [old.error.name, old.error.expected]).toEqual(['SEQUENCE_MISMATCH', 2])
     expect(nameOf(await ack({ n: 1 }))).toBe('answered')
@@ -156,7 +154,9 @@ describe('the end', () => {
   it('given a bearer that has expired, then TOKEN_EXPIRED spends nothing, and a fresh one revives the session', async () => {
     world.clock.jumpWall(3_600_000)
     const proof = reader.proof()
-    expect(() => reader.session.read({ n: 1, proof, session })).toThrow(expect.objectContaining({ name: 'TOKEN_EXPIRED' }))
+    expect(() => reader.session.read({ n: 1, proof, session })).toThrow(
+      expect.objectContaining({ name: 'TOKEN_EXPIRED' }),
+    )
     const fresh = { subject: 's', clientId: 'c', tenant: 't', expiresAtMs: world.clock.nowMs() + 1_000 }
     const extended = await reader.ask((control) => reader.session.extend({ proof: control, session }, fresh), 1)
     expect(replyOf(extended)['expiresAtMs']).toBe(fresh.expiresAtMs)

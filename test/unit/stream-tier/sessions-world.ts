@@ -4,16 +4,22 @@ import { createActor } from 'xstate'
 import { SimulatedClock } from '../../../src/adapters/clock/simulated-clock.ts'
 import { SeededRandom } from '../../../src/adapters/random/seeded-random.ts'
 import { GatewayKeys } from '../../../src/crypto/gateway-keys.ts'
-import type { AppendOutcome, AppendRecord, LogWriter, RetireReason, TopicPartition } from '../../../src/ports/event-log.ts'
+import type {
+  AppendOutcome,
+  AppendRecord,
+  LogWriter,
+  RetireReason,
+  TopicPartition,
+} from '../../../src/ports/event-log.ts'
 import { buildBlock } from '../../../src/protocol/block.ts'
 import { type ErrorName, TrunklineError } from '../../../src/protocol/errors.ts'
 import {
+  type ProducerId,
   parseIncarnation,
   parseProducerId,
   parseSessionId,
   parseTopicId,
   parseTopicName,
-  type ProducerId,
 } from '../../../src/protocol/ids.ts'
 import { type Block, encoding, type Proof, slot, type Turn } from '../../../src/protocol/messages.ts'
 import { type Answered, Conversation, type Deferred, deferred } from '../../../src/stream-tier/conversation.ts'
@@ -45,7 +51,8 @@ export function blockOf(partition: number, ...payloads: readonly string[]): Bloc
 export class ScriptedLog implements LogWriter {
   readonly identity = parseIncarnation('n1.e1')
   readonly pid = 1
-  readonly out: { at: TopicPartition; records: readonly AppendRecord[]; answer: (outcome: AppendOutcome) => void }[] = []
+  readonly out: { at: TopicPartition; records: readonly AppendRecord[]; answer: (outcome: AppendOutcome) => void }[] =
+    []
   retire: (reason: RetireReason) => void = () => {}
   readonly retired = new Promise<RetireReason>((resolve) => {
     this.retire = resolve

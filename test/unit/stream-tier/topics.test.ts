@@ -8,7 +8,13 @@ import { Topics, type TopicsOptions } from '../../../src/stream-tier/topics.ts'
 
 const name = parseTopicName('t')
 
-function world(autoCreate = true): { topics: Topics; made: TopicInfo[]; closed: string[]; gone: TopicId[]; remake(): void } {
+function world(autoCreate = true): {
+  topics: Topics
+  made: TopicInfo[]
+  closed: string[]
+  gone: TopicId[]
+  remake: () => void
+} {
   const stored = new Map<string, TopicInfo>()
   const made: TopicInfo[] = []
   const closed: string[] = []

@@ -87,10 +87,12 @@ describe('W2 parts that are there are not appended again', () => {
     writer = world.takingOver()
     writer.session.send({ type: 'TAKE_OVER' })
     const landed = new Map([[3, new Map([[0, { offset: 9, writeHash: writeHash(blocks) }]])]])
-    writer.session.takeOver(landed, [3], [9, 0, 0, 0])
+    writer.session.takeOver({ landed, missing: [3], partitions: new Map([[3, [0, 1]]]), from: [9, 0, 0, 0] })
     writer.session.send({ type: 'TAKEN_OVER', missing: [3], nextN: 4 })
     expect(nameOf(await commit(4, blockOf(0, 'x')))).toBe('SEQUENCE_MISMATCH')
     expect(nameOf(await commit(3, blockOf(0, 'other'), blockOf(1, 'b')))).toBe('WRITE_CHANGED')
+    // Looked for in partitions 0 and 1: elsewhere it may have landed unseen.
+    expect(nameOf(await commit(3, blockOf(0, 'a'), blockOf(2, 'b')))).toBe('WRITE_CHANGED')
     const answer = commit(3, ...blocks)
     await settle(world)
     expect(atLog()).toEqual([['3.1']])
@@ -244,7 +246,9 @@ describe('W5 the end', () => {
     await writer.ask((proof) => writer.session.dispose({ proof, session }), 1)
     expect(nameOf(await commit(2, blockOf(0, 'b')))).toBe('SESSION_GONE')
     expect(nameOf(await ack(1))).toBe('SESSION_GONE')
-    expect(nameOf(await writer.ask((proof) => writer.session.extend({ proof, session }, undefined), 1))).toBe('SESSION_GONE')
+    expect(nameOf(await writer.ask((proof) => writer.session.extend({ proof, session }, undefined), 1))).toBe(
+      'SESSION_GONE',
+    )
     const again = await writer.ask((proof) => writer.session.dispose({ proof, session }), 1)
     expect(world.offsetsOf(again)[0]).toBe(101)
   })

@@ -1,8 +1,8 @@
 // Every command says how it is used, and the page for people names every command and option.
 import { readFileSync } from 'node:fs'
 import type { Command } from 'commander'
-import { describe, expect, it } from 'vitest'
-import { buildProgram } from '../../../../src/main/cli/program.ts'
+import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest'
+import { buildProgram, runProgram } from '../../../../src/main/cli/program.ts'
 
 function commandsOf(command: Command): readonly Command[] {
   return command.commands.flatMap((child) => (child.name() === 'help' ? [] : [child, ...commandsOf(child)]))
@@ -54,5 +54,37 @@ describe('the command line', () => {
     for (const option of commands.flatMap((command) => command.options)) {
       expect(option.flags).not.toMatch(/(secret|token|password)(?!-file|-url)/)
     }
+  })
+})
+
+describe('a command line that is wrong', () => {
+  let printed = ''
+  beforeEach(() => {
+    printed = ''
+    vi.spyOn(process.stderr, 'write').mockImplementation((text) => {
+      printed += String(text)
+      return true
+    })
+  })
+  afterEach(() => {
+    vi.restoreAllMocks()
+  })
+
+  it.each<[string, readonly string[], string]>([
+    ['no command', [], 'Usage: trunkline'],
+    ['an unknown command', ['reed'], 'Did you mean read?'],
+    ['an unknown option', ['read', 'x', '--folow'], 'Did you mean --follow?'],
+    ['no topic', ['publish'], "missing required argument 'topic'"],
+    ['too many arguments', ['read', 'x', 'y'], 'too many arguments'],
+    ['a start that is none', ['read', 'x', '--from', 'yesterday'], 'earliest, latest, or a time'],
+    ['a count that is none', ['topic', 'create', 'x', '--partitions', '0'], 'whole number from 1'],
+    ['a batch above the bound', ['publish', 'x', '--batch', '10001'], 'whole number from 1 to 10000'],
+    ['a form that is none', ['read', 'x', '--output', 'xml'], 'Allowed choices are ndjson, payload'],
+    ['fields of plain lines', ['publish', 'x', '--format', 'lines', '--key-field', 'a'], 'need --format ndjson'],
+    ['half of the credentials', ['token', '--client-id', 'a'], 'go together'],
+  ])('given %s, is told so and ends with 2', async (_, args, text) => {
+    expect(await runProgram(args)).toBe(2)
+    expect(printed).toContain(text)
+    expect(printed).not.toMatch(/\n\s+at /)
   })
 })

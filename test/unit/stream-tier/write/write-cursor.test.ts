@@ -41,7 +41,7 @@ describe('the write cursor', () => {
     expect(cursor.content(0).offsets).toEqual([6, 8])
   })
 
-  it('is refreshed to the ends only when their reading began with nothing outstanding', async () => {
+  it('is refreshed to the ends only when nothing was outstanding from the asking to the answer', async () => {
     const cursor = new WriteCursor(topicId, [0, 50])
     cursor.taken(1)
     let asked = 0
@@ -55,7 +55,27 @@ describe('the write cursor', () => {
     const refreshing = cursor.refresh(ends)
     cursor.taken(2)
     await refreshing
+    // Write 2 may have landed below those ends.
+    expect(cursor.content(0).offsets).toEqual([2, 50])
+    cursor.landed(2, at(0, 2), 0)
+    await cursor.refresh(ends)
     expect(cursor.content(0).offsets).toEqual([100, 50])
+  })
+
+  it('covers no write above the one answered when two land while the ends are being read', async () => {
+    const cursor = new WriteCursor(topicId, [50])
+    let answer: (ends: readonly number[]) => void = () => {}
+    const refreshing = cursor.refresh(
+      () =>
+        new Promise((resolve) => {
+          answer = resolve
+        }),
+    )
+    cursor.taken(5)
+    cursor.taken(6)
+    answer([52]) // both are in the log by now: 5 at 50, 6 at 51
+    await refreshing
+    expect(cursor.landed(5, at(0, 50), 0).offsets).toEqual([51])
   })
 
   it('is loud about a write it was not told of', () => {
