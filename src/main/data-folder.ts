@@ -54,15 +54,17 @@ export async function openDataFolder(options: DataFolderOptions): Promise<DataFo
   const { topicsMax, onProblem } = options
   const log = await openEmbeddedLog({ dir: join(dir, 'log'), clock, random, topicsMax, onProblem })
   try {
-    const keys = await openKeyringOf(options)
     const create = { create: true, clock, random }
+    // ring-id is written last of all: where it is, the folder was complete once, and no key may be made anew.
+    const isNew = !existsSync(join(dir, ringIdFile))
     const gatewayKeys = await loadOrCreateGatewayKeys(options.gatewayKeyFile ?? join(dir, 'gateway-keys.json'), {
       ...create,
-      create: options.gatewayKeyFile === undefined,
+      create: isNew && options.gatewayKeyFile === undefined,
     })
     const freshJwk = JSON.stringify(await generateSigningJwk(random))
     const signingKey = await loadOrCreate(join(dir, 'signing-key.json'), create, parseSigningJwk, () => freshJwk)
     const devClient = await openDevClient(options)
+    const keys = await openKeyringOf(options, isNew)
     return {
       log,
       keys,
@@ -84,21 +86,18 @@ export async function openDataFolder(options: DataFolderOptions): Promise<DataFo
 /** Written when the folder's first keyring is opened: from then on only that ring fits the data. */
 const ringIdFile = 'ring-id'
 
-async function openKeyringOf({ dir, keyringFile, clock, random }: DataFolderOptions): Promise<KeyProvider> {
+async function openKeyringOf(options: DataFolderOptions, isNew: boolean): Promise<KeyProvider> {
+  const { dir, keyringFile, clock, random } = options
   const ringIdPath = join(dir, ringIdFile)
-  const hasData = existsSync(ringIdPath)
-  const expectedRingId = hasData ? (await readFile(ringIdPath, 'utf8')).trim() : undefined
+  const expectedRingId = isNew ? undefined : (await readFile(ringIdPath, 'utf8')).trim()
   // A keyring that is missing though there is data must not be made anew: nothing would open any more.
-  const create = !hasData && keyringFile === undefined
+  const create = isNew && keyringFile === undefined
   const keys = await openKeyring(keyringFile ?? join(dir, 'keyring.json'), { create, expectedRingId, clock, random })
-  // Whole and on the disk before anything is acked: an empty one after a power cut would fit no keyring.
-  if (!hasData)
-    await loadOrCreate(
-      ringIdPath,
-      { create: true, clock, random },
-      (text) => text,
-      () => `${keys.ringId}\n`,
-    )
+  if (isNew) {
+    const ringId = (): string => `${keys.ringId}\n`
+    // Whole and on the disk before anything is acked: an empty one after a power cut would fit no keyring.
+    await loadOrCreate(ringIdPath, { create: true, clock, random }, (text) => text, ringId)
+  }
   return keys
 }
 

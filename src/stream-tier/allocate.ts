@@ -114,9 +114,13 @@ export class Allocator {
 
   async #allocateWriter(request: AllocateRequest, principal: Principal, deadlineAtMs: number): Promise<AllocateReply> {
     if (request.startAt !== undefined) throw new TrunklineError('BAD_REQUEST', { details: { field: 'startAt' } })
-    const topic = await this.#options.topics.openForWriting(parseTopicName(request.topic))
-    await this.#options.sealer.prepare(topic.info.topicId)
     const { resume } = request
+    const name = parseTopicName(request.topic)
+    // A producer goes on only where it was: its topic is never made anew under it.
+    const topic = await (resume === undefined
+      ? this.#options.topics.openForWriting(name)
+      : this.#options.topics.open(name))
+    await this.#options.sealer.prepare(topic.info.topicId)
     if (resume !== undefined) return this.#resumeWriter(topic, principal, resume, deadlineAtMs)
     const producerId = parseProducerId(Buffer.from(this.#options.random.bytes(16)).toString('hex'))
     const session = this.#writer(topic, principal, producerId, await this.#ends(topic.info), topic.info.partitions)

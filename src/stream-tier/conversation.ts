@@ -1,7 +1,8 @@
 // Owns: the turns of one session and the replies it owes (design.md §3): in-turn requests run once, repeats get the same
 // answer, everything else is refused and changes nothing.
 // C1 Every request that was begun is answered exactly once; what comes again within the window gets that same answer.
-// C2 A cached answer is dropped when its seq leaves the window: memory is bounded by window × reply size.
+// C2 A cached answer is dropped when its seq leaves the window, also while an older request waits: memory is bounded by
+//    window × reply size. More unanswered requests than any client with a window has are refused (TOO_MANY_REQUESTS).
 // Leaves out: what a request means (read-session, write-session), MACs.
 import type { RequestRef } from '../fsm/server/session.types.ts'
 import type { Random } from '../ports/random.ts'
@@ -29,6 +30,8 @@ export type Begun =
   | { readonly kind: 'repeat'; readonly answered: Promise<Answered> }
 
 const challengeBytes = 12
+/** Unanswered requests of a slot above its window: an extend that waits when dispose comes, and repeats under new seqs. */
+const owedAboveWindowMax = 16
 
 export class Conversation {
   readonly #random: Random
@@ -55,7 +58,7 @@ export class Conversation {
     return this.#turn(slot.data)
   }
 
-  /** Errors: BAD_REQUEST (no seq or slot), SEQUENCE_MISMATCH, BAD_CHALLENGE, WRITE_CHANGED; each carries the turn. */
+  /** Errors: BAD_REQUEST (no seq or slot), SEQUENCE_MISMATCH, BAD_CHALLENGE, WRITE_CHANGED, TOO_MANY_REQUESTS; each carries the turn. */
   begin(proof: Proof | undefined, fingerprint: string): Begun {
     const at = proof?.slot ?? slot.data
     const seq = proof?.seq
@@ -117,11 +120,20 @@ export class Conversation {
   }
 
   #run(at: 0 | 1, seq: number, fingerprint: string): Begun {
+    const { window } = this.#turns[at]
+    const exchanges = this.#exchanges[at]
+    const owed = exchanges.length > window ? exchanges.filter(({ done }) => !done) : []
+    if (owed.length >= window + owedAboveWindowMax)
+      throw new TrunklineError('TOO_MANY_REQUESTS', { turn: this.#turn(at) })
     this.#turns[at] = takeTurn(this.#turns[at])
     const { promise, resolve } = deferred<Answered>()
-    const exchanges = this.#exchanges[at]
     exchanges.push({ seq, fingerprint, answered: promise, answer: resolve, done: false })
-    while (exchanges.length > this.#turns[at].window && exchanges[0]?.done) exchanges.shift()
+    while (exchanges.length > window && exchanges[0]?.done) exchanges.shift()
+    // C2: behind one that still waits.
+    if (exchanges.length > window) {
+      const kept = exchanges.filter((exchange) => !exchange.done || exchange.seq > seq - window)
+      exchanges.splice(0, exchanges.length, ...kept)
+    }
     this.#open += 1
     return { kind: 'run', request: { slot: at, seq }, answered: promise }
   }

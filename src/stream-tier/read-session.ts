@@ -3,6 +3,7 @@
 // R2 The position moves only in movePosition (an ack).
 // Leaves out: fetching and opening (read/), turns (conversation.ts), what is allowed when (session.machine.ts).
 import type { RequestRef, SessionEvent } from '../fsm/server/session.types.ts'
+import type { Timer } from '../ports/clock.ts'
 import { type ErrorName, TrunklineError } from '../protocol/errors.ts'
 import type { TopicId } from '../protocol/ids.ts'
 import { nackDelayMsMax, readBytesMax, readBytesSoft, readEventsDefault, waitMsMax } from '../protocol/limits.ts'
@@ -49,6 +50,9 @@ export class ReadSession extends Session {
   #asked: Asked | undefined
   #fetchError: TrunklineError | undefined
   #abort: AbortController | undefined
+  #fetching = false
+  /** Of a read that waits for the end of a rest (nack). */
+  #restTimer: Timer | undefined
 
   constructor(base: SessionBase, options: ReadSessionOptions) {
     super(base)
@@ -64,6 +68,7 @@ export class ReadSession extends Session {
     const fingerprint = `read ${n} ${ackOf} ${maxEvents} ${maxBytes} ${minBytes} ${waitMs} ${request.asEvents === true}`
     return this.converse(request.proof, fingerprint, (ref) => {
       const bytesMax = Math.min(wholeNumber(maxBytes, 'maxBytes', 1, readBytesSoft), readBytesMax)
+      const mayWaitMs = Math.min(wholeNumber(waitMs, 'waitMs', 0, 0), waitMsMax)
       const asked = {
         request: ref,
         eventsMax: wholeNumber(maxEvents, 'maxEvents', 1, readEventsDefault),
@@ -83,6 +88,7 @@ export class ReadSession extends Session {
       this.send(event)
       // Refused, or answered from the kept batch: a read that waits for the end of a rest is still the one to fetch for.
       if (!this.conversation.owes(ref)) this.#asked = waiting
+      else if (!this.#fetching) this.#waitInRest(asked)
     })
   }
 
@@ -106,6 +112,8 @@ export class ReadSession extends Session {
     const asked = this.#asked
     if (asked === undefined) throw new Error('a fetch answers a READ')
     this.#batch = undefined
+    this.#fetching = true
+    this.#restTimer?.cancel()
     const abort = new AbortController()
     this.#abort = abort
     this.#reader
@@ -119,6 +127,7 @@ export class ReadSession extends Session {
       })
       .then(
         (found) => {
+          this.#fetching = false
           // Aborted: nobody waits for it any more, and nothing is kept for a session that ends.
           if (this.isClosing) return
           if (found.kind === 'blocked')
@@ -128,6 +137,7 @@ export class ReadSession extends Session {
           this.send({ type: 'FETCHED', request: asked.request, count: found.count })
         },
         (thrown: unknown) => {
+          this.#fetching = false
           this.#fetchError = TrunklineError.from(thrown)
           this.send({ type: 'FETCH_FAILED', request: asked.request, error: this.#fetchError.name })
         },
@@ -172,6 +182,7 @@ export class ReadSession extends Session {
   }
 
   override windDown(): void {
+    this.#restTimer?.cancel()
     this.#abort?.abort()
     this.send({ type: 'QUIET' })
   }
@@ -188,6 +199,15 @@ export class ReadSession extends Session {
   /** The sealed position at the start, for the allocate reply. */
   cursor(): Uint8Array {
     return this.#seal(this.#position)
+  }
+
+  /** A rest may be longer than the read's own wait: then it is answered empty, as at the end of a topic. */
+  #waitInRest({ request, waitMs }: Asked): void {
+    this.#restTimer = this.clock.after(waitMs, () => {
+      const next = this.#position
+      this.#batch = { blocks: [], count: 0, next, atEnd: false, cursor: this.#seal(next) }
+      this.send({ type: 'FETCHED', request, count: 0 })
+    })
   }
 
   #keptBatch(): KeptBatch {

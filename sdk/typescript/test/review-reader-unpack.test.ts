@@ -32,7 +32,6 @@ async function moved<T>(gateway: FakeGateway, work: Promise<T>): Promise<T> {
 const textsOf = (batch: Batch | undefined): string[] => (batch?.events ?? []).map((event) => event.text())
 
 describe('a block that does not unpack', () => {
-  // The fake gateway's own look at its log unpacks everything; what is appended is broken after that.
   function gatewayWith(...blocks: readonly Block[]): FakeGateway {
     const gateway = new FakeGateway({ partitions: 1 })
     for (const one of blocks) gateway.append(one)

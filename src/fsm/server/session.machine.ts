@@ -300,6 +300,10 @@ export const sessionMachine = setup({
               states: {
                 quiet: {
                   on: {
+                    ACK: [
+                      { guard: 'acksEmptyStep', actions: 'repeatAck' },
+                      { actions: { type: 'refuse', params: refusal('NOTHING_TO_ACK', null) } },
+                    ],
                     READ: [
                       { guard: 'isNextStep', target: 'wanted', actions: 'openStep' },
                       {
@@ -311,8 +315,10 @@ export const sessionMachine = setup({
                     ],
                   },
                 },
-                // A read that came while the batch rests: it is fetched when the rest is over.
-                wanted: {},
+                // A read that came while the batch rests: it is fetched when the rest is over, or its own wait ends first.
+                wanted: {
+                  on: { FETCHED: { guard: 'isEmpty', target: 'quiet', actions: ['settleEmpty', 'deliver'] } },
+                },
               },
             },
           },

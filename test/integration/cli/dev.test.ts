@@ -64,8 +64,9 @@ describe('a clean stop', () => {
 
 describe('a start that is refused', () => {
   // What a gateway makes of an empty folder; tests work on copies.
-  const made = realpathSync(mkdtempSync(join(tmpdir(), 'trunkline-dev-made-')))
+  let made: string
   beforeAll(async () => {
+    made = realpathSync(mkdtempSync(join(tmpdir(), 'trunkline-dev-made-')))
     const maker = await startGatewayProcess({ dir: made })
     await maker.stop()
   })

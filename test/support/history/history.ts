@@ -85,8 +85,11 @@ export interface BatchRecord {
   readonly events: readonly Delivered[]
   /** For a reader that starts behind this whole batch. */
   cursor(): CursorMark
-  /** The first `count` events (default all), and everything handed out before. */
-  ack(count?: number): void
+  /**
+   * The first `count` events (default all), and everything handed out before. `isInCursor` false: the reader itself
+   * never shows them again, but its cursor may still be before them.
+   */
+  ack(count?: number, isInCursor?: boolean): void
   /** The batch comes again. */
   giveBack(): void
 }
@@ -193,10 +196,10 @@ export class ReaderHistory {
     return {
       events,
       cursor: () => this.#mark(behind(this.#acked, events), behind(this.#atMost, [...before, ...events])),
-      ack: (count = events.length) => {
+      ack: (count = events.length, isInCursor = true) => {
         const acked = events.slice(0, count)
         this.record.steps.push({ kind: 'ack', tick: this.#tick(), events: acked, before })
-        this.#acked = behind(this.#acked, acked)
+        if (isInCursor) this.#acked = behind(this.#acked, acked)
         this.#atMost = behind(this.#atMost, [...before, ...acked])
         this.#handed = []
       },

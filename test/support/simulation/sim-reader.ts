@@ -102,14 +102,18 @@ export class SimReader {
     this.#world.trace.count('delivered events', batch.events.length)
     const draw = random.fraction()
     if (draw < 0.6) {
+      await batch.ack()
       record.ack()
       this.ackedCount += batch.events.length
-      await batch.ack()
     } else if (draw < 0.75) {
       const count = 1 + random.below(batch.events.length)
-      record.ack(count)
-      this.ackedCount += count
+      const before = this.#reader.cursor
       await batch.ack(count)
+      // A prefix ack that was lost with its session is remembered by the reader, and its cursor moves with a later ack.
+      const isInCursor = count === batch.events.length || this.#reader.cursor !== before
+      if (!isInCursor) this.#world.trace.count('prefix acks lost with their session')
+      record.ack(count, isInCursor)
+      this.ackedCount += count
     } else if (draw < 0.85) {
       record.giveBack()
       try {

@@ -84,6 +84,16 @@ describe('a sound history', () => {
     expect(kinds(history, [logOf([...allFour, 'a5'])])).toEqual([])
   })
 
+  it('may have a cursor that a prefix ack has not reached, but no reader that shows it again', () => {
+    const history = fourAcked()
+    const reader = history.reader('r', topic, { at: 'earliest' })
+    reader.batch(allDelivered.slice(0, 3)).ack(2, false)
+    history.reader('behind', topic, reader.cursor()).batch(allDelivered)
+    expect(kinds(history, [logOf(allFour)])).toEqual([])
+    reader.batch(allDelivered)
+    expect(kinds(history, [logOf(allFour)])).toEqual(['REDELIVERED'])
+  })
+
   it('may hold a write that landed late although nobody could tell', () => {
     const history = new History()
     history.send('a', topic, [sent('a1')]).info('OUTCOME_UNKNOWN')
