@@ -29,6 +29,8 @@ interface Asked {
   readonly bytesMax: number
   readonly bytesMin: number
   readonly waitMs: number
+  /** Monotonic: when its wait ends, also when it waited for a rest first. */
+  readonly untilMs: number
   readonly unpacked: boolean
 }
 
@@ -74,7 +76,8 @@ export class ReadSession extends Session {
         eventsMax: wholeNumber(maxEvents, 'maxEvents', 1, readEventsDefault),
         bytesMax,
         bytesMin: Math.min(wholeNumber(minBytes, 'minBytes', 0, 1), bytesMax),
-        waitMs: Math.min(wholeNumber(waitMs, 'waitMs', 0, 0), waitMsMax),
+        waitMs: mayWaitMs,
+        untilMs: this.clock.monotonicMs() + mayWaitMs,
         unpacked: request.asEvents === true,
       }
       const event: SessionEvent = {
@@ -121,7 +124,7 @@ export class ReadSession extends Session {
         eventsMax: asked.eventsMax,
         bytesMax: asked.bytesMax,
         bytesMin: asked.bytesMin,
-        waitMs: asked.waitMs,
+        waitMs: Math.max(0, asked.untilMs - this.clock.monotonicMs()),
         unpacked: asked.unpacked,
         signal: abort.signal,
       })

@@ -22,6 +22,7 @@ import type { Incarnation, ProducerId, SessionId } from '../protocol/ids.ts'
 import type { Limits } from '../protocol/messages.ts'
 import { Allocator } from './allocate.ts'
 import { Dispatch } from './dispatch.ts'
+import { keyTenant } from './key-tenant.ts'
 import { CatchUpLanes } from './read/catch-up-lanes.ts'
 import { OpenedBlocks } from './read/opened-blocks.ts'
 import { TopicReader } from './read/topic-reader.ts'
@@ -62,7 +63,6 @@ export interface StreamNodeOptions {
   readonly topics: TopicDefaults
 }
 
-const keyTenant = 'default'
 /** How a node names itself to another node. */
 const nodePrincipal: Principal = {
   subject: 'stream-node',

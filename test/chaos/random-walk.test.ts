@@ -1,7 +1,7 @@
 // The seeded random walk: the real SDK, gateway core, stream nodes and log core over simulated links, switchboard and
 // brokers that lose, double, delay and reorder, with nodes and clients that die, stand still and come back.
-// Each run takes fresh seeds and prints the first: TRUNKLINE_SEED=… replays one. Seeds that were once red stand in
-// seeds.json and run first.
+// Each run takes fresh seeds and prints the first: TRUNKLINE_SEED=PROFILE:SEED replays one. Seeds that were once red stand
+// in seeds.json and run first.
 import { readFileSync } from 'node:fs'
 import { describe, expect, it } from 'vitest'
 import { scale } from '../support/scale.ts'
@@ -10,14 +10,18 @@ import { findProfile } from '../support/simulation/profiles.ts'
 import { type WalkResult, walk } from '../support/simulation/walk.ts'
 import { formatSummary, summaryOf } from '../support/simulation/walk-summary.ts'
 
-interface KnownSeed {
+interface Seed {
   readonly profile: string
   readonly seed: string
+}
+
+interface KnownSeed extends Seed {
   /** What it found. */
   readonly why: string
 }
 
-const seedCount = scale(60, 600)
+/** By profile. `fury` is everything at once. */
+const seedCounts = { walk: scale(45, 500), fury: scale(15, 200) } as const
 /** Fewer over a whole run would mean that little was proven. */
 const ackedPerSeedMin = 100
 
@@ -26,10 +30,23 @@ function knownSeeds(): readonly KnownSeed[] {
   return JSON.parse(text) as readonly KnownSeed[]
 }
 
+function freshSeeds(): readonly Seed[] {
+  const base = Math.floor(Math.random() * 1_000_000_000)
+  return Object.entries(seedCounts).flatMap(([profile, count]) =>
+    Array.from({ length: count }, (_, index) => ({ profile, seed: String(base + index) })),
+  )
+}
+
+function parseSeed(text: string): Seed {
+  const [profile, seed] = text.includes(':') ? text.split(':', 2) : [walkProfile.name, text]
+  if (profile === undefined || seed === undefined) throw new Error('TRUNKLINE_SEED is PROFILE:SEED')
+  return { profile, seed }
+}
+
 function expectGreen(result: WalkResult): void {
   const { seed, profile, defects } = result
   const text = defects.map((defect) => `${defect.kind} ${defect.text}`).join('\n')
-  const replay = `node --import tsx test/support/simulation/run-seeds.ts ${profile} ${seed} (TRACE=100000 shows the trace)`
+  const replay = `TRUNKLINE_SEED=${profile}:${seed}, or, with the trace: TRACE=100000 npx tsx test/support/simulation/run-seeds.ts ${profile} ${seed}`
   expect(defects, `seed ${seed} of ${profile} is red:\n${text}\nreplay: ${replay}`).toEqual([])
 }
 
@@ -43,13 +60,14 @@ describe('a random walk', () => {
 
   it('keeps the exactly-once rule under fresh seeds, and meets every fault', async () => {
     const replayed = process.env['TRUNKLINE_SEED']
-    const base = Math.floor(Math.random() * 1_000_000_000)
-    const seeds = replayed === undefined ? Array.from({ length: seedCount }, (_, i) => String(base + i)) : [replayed]
-    console.log(`random walk: ${seeds.length} seeds from ${seeds[0]}; replay one with TRUNKLINE_SEED=…`)
+    const seeds = replayed === undefined ? freshSeeds() : [parseSeed(replayed)]
+    console.log(
+      `random walk: ${seeds.length} seeds from ${seeds[0]?.seed}; replay one with TRUNKLINE_SEED=PROFILE:SEED`,
+    )
     const startedMs = performance.now()
     const results: WalkResult[] = []
-    for (const seed of seeds) {
-      const result = await walk(seed, { profile: walkProfile })
+    for (const { profile, seed } of seeds) {
+      const result = await walk(seed, { profile: findProfile(profile) })
       expectGreen(result)
       results.push(result)
     }

@@ -64,7 +64,7 @@ describe('allocate, write, ack, read, ack, dispose over Thrift', () => {
 
   it('serves the SDK: what one producer publishes, a reader gets once, in order, and acks', async () => {
     const tokenUrl = `${gateway.httpUrl}/oauth/token`
-    const sdk = await connect(gateway.thriftUrl, {
+    const sdk = connect(gateway.thriftUrl, {
       clientId: gateway.clientId,
       clientSecret: gateway.clientSecret,
       tokenUrl,

@@ -42,7 +42,10 @@ describe('a block that does not unpack', () => {
     const gateway = gatewayWith(block('a'), broken(), block('b'))
     const reader = readerOf(gateway, { onDamaged: 'throw' })
     for (let i = 0; i < 3; i++)
-      await expect(moved(gateway, reader.pull())).rejects.toMatchObject({ name: 'BLOCK_DAMAGED', details: { at: '0:1' } })
+      await expect(moved(gateway, reader.pull())).rejects.toMatchObject({
+        name: 'BLOCK_DAMAGED',
+        details: { at: '0:1' },
+      })
     const other = readerOf(gateway, { onDamaged: 'skip', from: { cursor: reader.cursor ?? '' } })
     expect(textsOf(await moved(gateway, other.pull()))).toEqual(['a', 'b'])
   })

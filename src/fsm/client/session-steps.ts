@@ -7,7 +7,6 @@
 import { TrunklineError } from '../../protocol/errors.ts'
 import { type AllocateReply, partState, slot, type Turn } from '../../protocol/messages.ts'
 import type {
-  AnswerFacts,
   ClientSessionContext,
   ClientSessionEvent,
   ClientSessionInput,
@@ -572,4 +571,3 @@ function tiredOf(context: Context, sendings: number): Changes {
   return sendings >= context.retry.sendingsMax ? { leave: true } : {}
 }
 
-export type { AnswerFacts }

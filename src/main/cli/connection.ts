@@ -1,8 +1,10 @@
 // Owns: which gateway a command talks to, and as whom: option > environment > the nearest .trunkline/dev.json.
 // 1. A secret never stands in an argument: it comes from a file, or from dev.json.
 // 2. The secret of dev.json goes to the gateway of dev.json only, never to a URL given otherwise.
+import { dirname } from 'node:path'
 import { type Command, Option } from 'commander'
 import { TrunklineError } from '../../protocol/errors.ts'
+import { commandName } from './command-name.ts'
 import { type DevFile, findDevFile, isRunning } from './dev-file.ts'
 import { exitCode } from './exit-codes.ts'
 import { CommandFailure, errnoOf } from './failure.ts'
@@ -59,7 +61,7 @@ export async function resolveConnection(options: ConnectionOptions, folder: stri
   if (found === undefined) {
     throw new CommandFailure(
       exitCode.usage,
-      'no gateway is known: start `npx trunkline dev` here (or in a folder above), or give --url, --client-id and --client-secret-file',
+      `no gateway is known: start \`${commandName(folder)} dev\` here (or in a folder above), or give --url, --client-id and --client-secret-file`,
     )
   }
   const { path, content } = found
@@ -77,7 +79,7 @@ export function explained(thrown: unknown, connection: Connection): unknown {
   if (devFile !== undefined && !isRunning(devFile.pid)) {
     return new CommandFailure(
       exitCode.unavailable,
-      `no gateway runs: ${devFile.path} is left over from process ${devFile.pid}, which has ended; start \`npx trunkline dev\` there again`,
+      `no gateway runs: ${devFile.path} is left over from process ${devFile.pid}, which has ended; start \`${commandName(dirname(devFile.path))} dev\` there again`,
       thrown,
     )
   }

@@ -9,6 +9,7 @@ import type { GatewayConfig } from '../../config/gateway-settings.ts'
 import type { Logger } from '../../observability/log.ts'
 import { TrunklineError } from '../../protocol/errors.ts'
 import type { Gateway } from '../gateway.ts'
+import { commandName } from './command-name.ts'
 import { isRunning, readDevFileOf, removeDevFile, writeDevFile } from './dev-file.ts'
 import { describeReady } from './dev-text.ts'
 import { exitCode } from './exit-codes.ts'
@@ -181,6 +182,7 @@ function announce(gateway: Gateway, config: GatewayConfig, folder: string): stri
   const dataText = shown.startsWith('..') || shown === '' ? dataDir : `./${shown}`
   process.stdout.write(
     describeReady({
+      command: commandName(folder),
       version: packageVersion(),
       httpUrl,
       thriftUrl,

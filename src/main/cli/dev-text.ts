@@ -1,6 +1,8 @@
 // Owns: what `dev` prints when it is ready: addresses, how to log in, a first publish; ready to paste into a shell.
 // 1. The secret itself is not printed: it would stay in the terminal's history. The commands take it from dev.json.
 
+import { shellWord } from './shell-word.ts'
+
 export interface ReadyFacts {
   readonly version: string
   readonly httpUrl: string
@@ -10,10 +12,12 @@ export interface ReadyFacts {
   readonly dataDir: string
   /** Absolute. */
   readonly devFile: string
+  /** How this program is called from here. */
+  readonly command: string
 }
 
 export function describeReady(facts: ReadyFacts): string {
-  const { version, httpUrl, thriftUrl, adminUrl, clientId, dataDir, devFile } = facts
+  const { version, httpUrl, thriftUrl, adminUrl, clientId, dataDir, devFile, command } = facts
   return `Trunkline is ready (version ${version}, data in ${dataDir})
 
   HTTP    ${httpUrl}    JSON API, /openapi.json, Thrift at /thrift
@@ -22,8 +26,8 @@ export function describeReady(facts: ReadyFacts): string {
 
 From another terminal in this folder:
 
-  echo '{"hello":"world"}' | npx trunkline publish demo
-  npx trunkline read demo --from earliest --follow
+  echo '{"hello":"world"}' | ${command} publish demo
+  ${command} read demo --from earliest --follow
 
 With curl, as the client "${clientId}" whose secret is in dev.json:
 
@@ -35,9 +39,4 @@ With curl, as the client "${clientId}" whose secret is in dev.json:
 
 Ctrl-C stops it; what was acked is kept.
 `
-}
-
-/** The text as one word of a POSIX shell. */
-export function shellWord(text: string): string {
-  return /^[A-Za-z0-9_./:@%+=-]+$/.test(text) ? text : `'${text.replaceAll("'", `'\\''`)}'`
 }

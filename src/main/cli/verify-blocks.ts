@@ -11,11 +11,10 @@ import { BlockOpener, type BlockPlace, readSealedHeader, type SealedHeader } fro
 import type { Clock } from '../../ports/clock.ts'
 import { TrunklineError } from '../../protocol/errors.ts'
 import { decodeRecordHeader } from '../../protocol/record-header.ts'
+import { keyTenant } from '../../stream-tier/key-tenant.ts'
 
 type Judged = Parameters<VerifyRecord>
 
-/** The tenant that a stream node wraps data keys for. */
-const keyTenant = 'default'
 /** Cached keys stay good for as long as the walk takes. */
 const stillClock: Clock = {
   nowMs: () => 0,

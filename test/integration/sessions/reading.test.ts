@@ -121,7 +121,7 @@ describe('nack', () => {
     const nacked = await reader.call('nack', { n: 1, delayMs: 150 })
     expect(nacked.deliveries).toBe(1)
     expect(nacked.n).toBe(1)
-    const again = await reader.call('read', { n: 2 })
+    const again = await reader.call('read', { n: 2, waitMs: 5_000 })
     expect(payloadsOf(again)).toEqual(payloadsOf(batch))
     expect((await reader.call('nack', { n: 2 })).deliveries).toBe(2)
     const third = await reader.call('read', { n: 3 })
@@ -138,7 +138,7 @@ describe('nack', () => {
     await reader.call('nack', { n: 1, delayMs: 300 })
     const proof = reader.proof()
     const { session } = reader.allocated
-    const waits = at.client.call('read', { n: 2, proof, session })
+    const waits = at.client.call('read', { n: 2, waitMs: 5_000, proof, session })
     const second = at.client.call('read', {
       n: 2,
       maxEvents: 5,

@@ -57,6 +57,7 @@ export class Gate {
 export class GatedClock implements Clock {
   readonly #inner: Clock
   readonly #gate: Gate
+  #wallOffsetMs = 0
 
   constructor(inner: Clock, gate: Gate) {
     this.#inner = inner
@@ -64,7 +65,12 @@ export class GatedClock implements Clock {
   }
 
   nowMs(): number {
-    return this.#inner.nowMs()
+    return this.#inner.nowMs() + this.#wallOffsetMs
+  }
+
+  /** The process's wall clock is set, also back; monotonic time and timers do not notice. */
+  jumpWall(byMs: number): void {
+    this.#wallOffsetMs += byMs
   }
 
   monotonicMs(): number {

@@ -14,6 +14,8 @@ export type FaultKind =
   | 'zombie'
   /** A node is asked to stop, and another starts. */
   | 'drain'
+  /** A node's wall clock is set, forwards or back, a little or by more than a writer may stand still. */
+  | 'jump'
   /** A client's process ends in the middle. */
   | 'abandon'
   /** Bursts of lost, late, doubled calls between clients and gateway. */
@@ -28,6 +30,8 @@ export type FaultKind =
   | 'air'
   /** Append requests and answers that get lost. */
   | 'append'
+  /** The brokers refuse a batch for good: nothing of it lands. */
+  | 'refuse'
   /** The coordinator is away, or its answers get lost. */
   | 'coordinator'
   /** Fetches fail. */
@@ -100,6 +104,7 @@ export const walkProfile: Profile = {
     pause: 0.5,
     zombie: 0.4,
     drain: 0.3,
+    jump: 0.2,
     abandon: 0.4,
     link: 0.6,
     cut: 0.2,
@@ -107,6 +112,7 @@ export const walkProfile: Profile = {
     failover: 0.6,
     air: 0.6,
     append: 0.5,
+    refuse: 0.3,
     coordinator: 0.3,
     fetch: 0.3,
     slowReplicas: 0.4,

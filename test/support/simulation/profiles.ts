@@ -23,7 +23,21 @@ const lateAnswers: Profile = {
   link: { replyLate: 0.4, lateMsMax: 4_000 },
 }
 
-const profiles: readonly Profile[] = [walkProfile, lateAnswers]
+/** Everything at once: sessions seldom live for long, and what is in doubt is taken over while it is taken over. */
+const fury: Profile = {
+  ...walkProfile,
+  name: 'fury',
+  topics: { min: 1, max: 1 },
+  nodeFaultMs: { min: 300, max: 1_500 },
+  failoverMs: { min: 100, max: 1_000 },
+  faults: Object.fromEntries(Object.keys(walkProfile.faults).map((kind) => [kind, 0.8])),
+  airShare: { min: 0.05, max: 0.4 },
+  allocatePatienceMs: { min: 100, max: 3_000 },
+  callTimeoutMs: { min: 100, max: 3_000 },
+  appendDeadlineMs: { min: 500, max: 10_000 },
+}
+
+const profiles: readonly Profile[] = [walkProfile, lateAnswers, fury]
 
 export function findProfile(name: string): Profile {
   const found = profiles.find((profile) => profile.name === name)

@@ -1,6 +1,7 @@
 // Owns: a process's connection to the simulated brokers, through its gate, noted in the trace.
 // 1. A request that a process has sent goes its way, whatever becomes of the process; the answer is heard while it runs.
 import type {
+  BrokerCode,
   BrokerFetch,
   InitProducerIdAnswer,
   LogBroker,
@@ -24,12 +25,15 @@ export class GatedBroker implements LogBroker {
   readonly #gate: Gate
   readonly #trace: Trace
   readonly #name: string
+  readonly #refuses: () => BrokerCode | undefined
 
-  constructor(inner: LogBroker, gate: Gate, trace: Trace, name: string) {
+  /** @param refuses asked for each batch of data: the code of a definite refusal. */
+  constructor(inner: LogBroker, gate: Gate, trace: Trace, name: string, refuses: () => BrokerCode | undefined) {
     this.#inner = inner
     this.#gate = gate
     this.#trace = trace
     this.#name = name
+    this.#refuses = refuses
   }
 
   async initProducerId(identity: Incarnation): Promise<InitProducerIdAnswer> {
@@ -44,8 +48,10 @@ export class GatedBroker implements LogBroker {
     const { at, pid, epoch, firstSequence, records, purpose } = request
     const what = `${this.#name} ${purpose} ${at.topic}/${at.partition} pid ${pid}.${epoch} seq ${firstSequence}+${records.length}`
     this.#trace.note(`${what} sent`)
-    // As over a wire: what the writer does with its bytes later does not reach the log.
-    const answer = await this.#ask(() => this.#inner.produce(request))
+    const code = purpose === 'data' ? this.#refuses() : undefined
+    const answer = await this.#ask<ProduceAnswer>(() =>
+      code === undefined ? this.#inner.produce(request) : Promise.resolve({ kind: 'failed', code, appended: false }),
+    )
     this.#trace.note(`${what}: ${textOf(answer)}`)
     if (answer.kind === 'uncertain') this.#trace.count('appends unanswered')
     if (answer.kind === 'failed') this.#trace.count(`appends ${answer.code}`)

@@ -2,6 +2,7 @@
 import type { SimulatedClock } from '../../../src/adapters/clock/simulated-clock.ts'
 import type { InProcessHub } from '../../../src/adapters/in-process/in-process-switchboard.ts'
 import { FencedLog } from '../../../src/adapters/log-core/fenced-log.ts'
+import type { BrokerCode } from '../../../src/adapters/log-core/log-broker.ts'
 import type { SeededRandom } from '../../../src/adapters/random/seeded-random.ts'
 import type { GatewayKeys } from '../../../src/crypto/gateway-keys.ts'
 import type { LogFields, Logger } from '../../../src/observability/log.ts'
@@ -29,11 +30,14 @@ export interface NodeWorld {
   /** Asked for each call: faults come and go. */
   readonly switchboardPlan: FaultPlan
   readonly appendDeadlineMs: number
+  /** Asked for each batch: whether, and with what code, the brokers refuse it. */
+  readonly refuses: () => BrokerCode | undefined
   readonly onDefect: (text: string) => void
 }
 
 interface Running {
   readonly gate: Gate
+  readonly clock: GatedClock
   readonly key: Incarnation
   readonly node: StreamNode
 }
@@ -96,6 +100,12 @@ export class SimNode {
     this.#follow()
   }
 
+  /** The process's wall clock is set. */
+  jump(byMs: number): void {
+    this.#world.trace.note(`${this.#running?.key} clock jumps by ${byMs}`)
+    this.#running?.clock.jumpWall(byMs)
+  }
+
   /** Asked to stop; another one starts when it has. */
   drain(): void {
     const running = this.#running
@@ -128,7 +138,7 @@ export class SimNode {
     const gate = new Gate(clock)
     const nodeClock = new GatedClock(clock, gate)
     const nodeRandom = random.fork(key)
-    const broker = new GatedBroker(cluster.broker(key), gate, trace, key)
+    const broker = new GatedBroker(cluster.broker(key), gate, trace, key, this.#world.refuses)
     const log = new FencedLog({
       broker,
       clock: nodeClock,
@@ -157,7 +167,7 @@ export class SimNode {
       logger: this.#logger(key),
       version: 'simulated',
     })
-    const running = { gate, key, node }
+    const running = { gate, clock: nodeClock, key, node }
     this.#running = running
     trace.note(`${key} boots`)
     void node.ended.then((end) => {

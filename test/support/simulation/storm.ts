@@ -1,5 +1,6 @@
 // Owns: the weather of a walk: which faults a seed has, when each comes, and the healing.
 import type { SimulatedClock } from '../../../src/adapters/clock/simulated-clock.ts'
+import type { BrokerCode } from '../../../src/adapters/log-core/log-broker.ts'
 import type { SeededRandom } from '../../../src/adapters/random/seeded-random.ts'
 import { parseTopicName } from '../../../src/protocol/ids.ts'
 import { type FaultPlan, noFaults, randomFaults } from '../faulty-switchboard.ts'
@@ -33,6 +34,7 @@ export class Storm {
   readonly #parts: StormParts
   #plan: FaultPlan = noFaults
   #isOver = false
+  #refuseShare = 0
 
   constructor(parts: StormParts) {
     this.#parts = parts
@@ -43,6 +45,14 @@ export class Storm {
 
   get switchboardPlan(): FaultPlan {
     return (call) => this.#plan(call)
+  }
+
+  /** Whether the brokers refuse the batch at hand. */
+  refuses(): BrokerCode | undefined {
+    const { random } = this.#parts
+    if (this.#refuseShare === 0 || !random.chance(this.#refuseShare)) return undefined
+    this.#fired('refuse')
+    return random.pick(refusals)
   }
 
   begin(): void {
@@ -80,6 +90,7 @@ export class Storm {
   /** Nothing goes wrong any more; what stands still goes on by itself. */
   heal(): void {
     this.#isOver = true
+    this.#refuseShare = 0
     this.#calmLink()
     this.#cut(false)
     this.#calmSwitchboard()
@@ -134,6 +145,11 @@ export class Storm {
       case 'zombie':
         node.zombie(random.below(6_000), 5_000 + random.below(10_000))
         break
+      case 'jump': {
+        const mostMs = random.chance(0.5) ? 5 * 60_000 : 30 * 60_000
+        node.jump(random.below(2 * mostMs) - mostMs)
+        break
+      }
       case 'drain':
         node.drain()
         break
@@ -159,6 +175,7 @@ export class Storm {
       faults.requestLost = 0.1 * random.fraction()
       faults.answerLost = 0.15 * random.fraction()
     }
+    if (this.enabled.has('refuse')) this.#refuseShare = 0.03 * random.fraction()
     if (this.enabled.has('coordinator')) {
       faults.coordinatorGone = 0.3 * random.fraction()
       faults.raiseLost = 0.3 * random.fraction()
@@ -205,5 +222,6 @@ export class Storm {
   }
 }
 
-const nodeFaultList = ['kill', 'silentKill', 'pause', 'zombie', 'drain'] as const
+const nodeFaultList = ['kill', 'silentKill', 'pause', 'zombie', 'jump', 'drain'] as const
+const refusals: readonly BrokerCode[] = ['INVALID_RECORD', 'TOPIC_AUTHORIZATION_FAILED', 'STORAGE_FULL']
 const nodeFaults: ReadonlySet<FaultKind> = new Set(nodeFaultList)

@@ -174,6 +174,7 @@ class Walk {
       keys,
       gatewayKeys,
       switchboardPlan: storm.switchboardPlan,
+      refuses: () => storm.refuses(),
       appendDeadlineMs: within(random, profile.appendDeadlineMs),
       onDefect,
     }

@@ -105,13 +105,13 @@ describe('a rest', () => {
   it('given a read meanwhile, then it is fetched when the rest is over, with what it asked for', async () => {
     await delivered(1, 'a')
     await nack({ n: 1, delayMs: 1_000 })
-    const waits = read({ n: 2, maxEvents: 3 })
+    const waits = read({ n: 2, maxEvents: 3, waitMs: 30_000 })
     const second = await read({ n: 2, maxEvents: 9 })
     expect(nameOf(second)).toBe('SEQUENCE_MISMATCH')
     await world.clock.advance(999)
     expect([world.fetches.length, await isSettled(waits)]).toEqual([0, false])
     await world.clock.advance(1)
-    expect(world.fetches[0]?.options.eventsMax).toBe(3)
+    expect(world.fetches[0]?.options).toMatchObject({ eventsMax: 3, waitMs: 29_000 })
     world.found('a')
     expect(replyOf(await waits)['n']).toBe(2)
     expect(world.defects).toEqual([])
@@ -128,10 +128,15 @@ describe('a rest', () => {
   it('given a rest above the longest, then it is cut to that', async () => {
     await delivered(1, 'a')
     await nack({ n: 1, delayMs: 2 ** 40 })
-    const waits = read({ n: 2 })
-    await world.clock.advance(15 * 60_000)
+    for (let n = 2; n <= 30; n++) {
+      const waits = read({ n, waitMs: 30_000 })
+      await world.clock.advance(30_000)
+      expect(replyOf(await waits)['count']).toBe(0)
+    }
+    const last = read({ n: 31, waitMs: 30_000 })
+    await world.clock.advance(30_000)
     world.found('a')
-    expect(nameOf(await waits)).toBe('answered')
+    expect(replyOf(await last)['count']).toBe(1)
   })
 })
 

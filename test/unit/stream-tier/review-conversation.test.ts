@@ -30,7 +30,8 @@ describe('a conversation whose oldest request waits', () => {
     const { conversation, ask, refuse } = talk(1)
     const parked = ask(1)
     for (let seq = 2; seq <= 500; seq++) refuse(ask(seq).request)
-    const repeat = (seq: number): unknown => conversation.begin({ slot: 0, seq, challenge: new Uint8Array() }, `ack ${seq}`)
+    const repeat = (seq: number): unknown =>
+      conversation.begin({ slot: 0, seq, challenge: new Uint8Array() }, `ack ${seq}`)
     expect(repeat(500)).toMatchObject({ kind: 'repeat' })
     expect(() => repeat(499)).toThrow(TrunklineError)
     expect(conversation.owes(parked.request)).toBe(true)

@@ -140,7 +140,7 @@ describe('the session machine', () => {
             /^(refuse|deliver|redeliver|failFetch|answer|repeatAck|startFetch|windDown|unknownEvent)/.test(name),
           )
           if (!(event.type === 'READ' && after.matches({ open: { reading: { resting: 'wanted' } } })))
-            expect(answers.length, `${event.type} ${did}`).toBe(1)
+            expect(answers.length, `${event.type} ${did.join()}`).toBe(1)
         }
       },
     })

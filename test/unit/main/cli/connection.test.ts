@@ -75,7 +75,7 @@ describe('the gateway of a command', () => {
   })
 
   it.each([
-    [{}, 'no gateway is known: start `npx trunkline dev` here'],
+    [{}, /no gateway is known: start `node \S+trunkline\.js dev` here/],
     [{ clientId: 'app' }, 'go together'],
     [{ url: 'host:7470' }, '--url needs'],
     [{ url: 'ftp://host', clientId: 'a', clientSecretFile: 'SECRET' }, 'neither http:, https: nor thrift:'],

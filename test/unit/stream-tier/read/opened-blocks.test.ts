@@ -41,16 +41,16 @@ describe('the cache of opened blocks', () => {
 
   it('drops what was used longest ago when its bytes are full', () => {
     const blocks = new OpenedBlocks({ opener, bytesMax: 5_000 })
-    for (const offset of [0, 1, 2]) blocks.open(topicId, 0, block(offset, 1_000))
+    for (const offset of [0, 1, 2]) void blocks.open(topicId, 0, block(offset, 1_000))
     blocks.get(topicId, 0, 0)
-    blocks.open(topicId, 0, block(3, 1_000))
+    void blocks.open(topicId, 0, block(3, 1_000))
     expect([0, 1, 2, 3].map((offset) => blocks.has(topicId, 0, offset))).toEqual([true, false, true, true])
     expect(blocks.bytes).toBeLessThanOrEqual(5_000)
   })
 
   it('lets a block above the whole bound pass through', () => {
     const blocks = new OpenedBlocks({ opener, bytesMax: 2_000 })
-    blocks.open(topicId, 0, block(0, 100))
+    void blocks.open(topicId, 0, block(0, 100))
     expect(blocks.open(topicId, 0, block(1, 3_000))).toMatchObject({ kind: 'block' })
     expect(blocks.has(topicId, 0, 1)).toBe(false)
     expect(blocks.has(topicId, 0, 0)).toBe(true)
@@ -85,7 +85,7 @@ describe('the cache of opened blocks', () => {
     const blocks = new OpenedBlocks({ opener })
     const away = at(0, dataRecord(undefined, 1, 0, Uint8Array.of(0xfe)))
     expect(blocks.open(topicId, 0, away)).toEqual({ kind: 'damaged', error: 'KEY_UNAVAILABLE' })
-    blocks.open(topicId, 0, away)
+    void blocks.open(topicId, 0, away)
     expect(opener.opened).toBe(2)
   })
 
