@@ -93,9 +93,10 @@ export abstract class Session {
     fingerprint: string,
     run: (request: RequestRef) => void,
     whenOver = (request: RequestRef): void => this.answer(request, { error: new TrunklineError('SESSION_GONE') }),
+    principal: Principal = this.#principal,
   ): Promise<Answered> {
     this.#seenAtMs = this.clock.monotonicMs()
-    if (this.clock.nowMs() >= this.#principal.expiresAtMs) throw new TrunklineError('TOKEN_EXPIRED')
+    if (this.clock.nowMs() >= principal.expiresAtMs) throw new TrunklineError('TOKEN_EXPIRED')
     const begun = this.conversation.begin(proof, fingerprint)
     if (begun.kind === 'run') this.#run(begun.request, this.#isOver ? whenOver : run)
     return begun.answered.finally(() => {
@@ -104,8 +105,13 @@ export abstract class Session {
   }
 
   extend(request: ExtendRequest, refreshed: Principal | undefined): Promise<Answered> {
-    if (refreshed !== undefined) this.#principal = refreshed
-    return this.converse(request.proof, 'extend', (ref) => this.send({ type: 'EXTEND', request: ref }))
+    if (refreshed !== undefined && !isSame(refreshed, this.#principal)) throw new TrunklineError('BAD_SESSION_TOKEN')
+    // Only a request that is in turn changes anything; a fresh bearer revives a session whose own has expired.
+    const take = (ref: RequestRef): void => {
+      if (refreshed !== undefined) this.#principal = refreshed
+      this.send({ type: 'EXTEND', request: ref })
+    }
+    return this.converse(request.proof, 'extend', take, undefined, refreshed)
   }
 
   /** Idempotent, also under a new seq: every dispose of a session answers where it ended. */
@@ -170,6 +176,10 @@ export abstract class Session {
       this.answer(request, { error: thrown })
     }
   }
+}
+
+function isSame(a: Principal, b: Principal): boolean {
+  return a.subject === b.subject && a.clientId === b.clientId && a.tenant === b.tenant
 }
 
 /** A whole number from `min` on, or BAD_REQUEST naming the field. */

@@ -48,7 +48,7 @@ export class Sessions {
 
   /** The open session, or one closed lately that still answers repeats. Errors: SESSION_GONE. */
   find(id: SessionId): Session {
-    const session = this.#open.get(id) ?? this.#closed.get(id)?.session
+    const session = this.#open.get(id) ?? this.#closed.get(id)?.session // X2, within its lease: #sweepLeases forgets it
     if (session === undefined) throw new TrunklineError('SESSION_GONE')
     return session
   }
@@ -68,10 +68,7 @@ export class Sessions {
     if (session instanceof WriteSession && this.#byProducer.get(session.producerId) === session)
       this.#byProducer.delete(session.producerId)
     this.#closed.set(session.id, { session, untilMs: this.#clock.monotonicMs() + this.#leaseMs })
-    for (const [id, { untilMs }] of this.#closed) {
-      if (this.#closed.size <= closedMax && untilMs > this.#clock.monotonicMs()) break
-      this.#closed.delete(id)
-    }
+    this.#forgetClosed()
     if (this.#open.size === 0) for (const tell of this.#emptied.splice(0)) tell()
   }
 
@@ -90,6 +87,16 @@ export class Sessions {
     const nowMs = this.#clock.monotonicMs()
     for (const session of [...this.#open.values()])
       if (session.leaseEnded(nowMs)) session.send({ type: 'LEASE_EXPIRED' })
-    this.#sweep = this.#open.size > 0 ? this.#clock.after(this.#leaseMs / 6, () => this.#sweepLeases()) : undefined
+    this.#forgetClosed()
+    const isIdle = this.#open.size === 0 && this.#closed.size === 0
+    this.#sweep = isIdle ? undefined : this.#clock.after(this.#leaseMs / 6, () => this.#sweepLeases())
+  }
+
+  /** Oldest first: those whose lease is over, and what is above the bound. */
+  #forgetClosed(): void {
+    for (const [id, { untilMs }] of this.#closed) {
+      if (this.#closed.size <= closedMax && untilMs > this.#clock.monotonicMs()) return
+      this.#closed.delete(id)
+    }
   }
 }

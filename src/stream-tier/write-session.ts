@@ -60,6 +60,8 @@ interface Write {
   held: boolean
   /** What happened to itself; undefined when it only came behind another. */
   heldBy: TrunklineError | undefined
+  /** Bytes charged to the node's buffer while it is staged. */
+  charged: number
 }
 
 export interface WriteSessionOptions {
@@ -152,6 +154,7 @@ export class WriteSession extends Session {
         error: undefined,
         held: false,
         heldBy: undefined,
+        charged: 0,
       }
       // The machine decides whether this n is due; only then is the write kept (answerStaged, publish).
       this.#offered = fresh
@@ -170,12 +173,14 @@ export class WriteSession extends Session {
   }
 
   answerStaged(request: RequestRef, n: number): void {
-    this.#keep(n)
+    const write = this.#keep(n)
+    if (write.charged === 0) this.#charge(write, write.staged?.bytes ?? 0)
     this.answer(request, { reply: { n, published: false } })
   }
 
   publish(request: RequestRef, n: number): void {
     const write = this.#keep(n)
+    this.#charge(write, 0)
     write.owed.push({ request, method: this.#asking })
     this.#inFlight += 1
     this.#handOver = this.#handOver.then(() => this.#handOverWrite(write)) // W1
@@ -234,6 +239,7 @@ export class WriteSession extends Session {
   }
 
   protected override forget(): void {
+    for (const write of this.#writes.values()) this.#charge(write, 0)
     this.#writes.clear()
     this.#landedBefore = new Map()
   }
@@ -241,6 +247,13 @@ export class WriteSession extends Session {
   /** The write cursor for the allocate reply. */
   cursor(): Uint8Array {
     return this.#sealCursor(this.#writeCursor.content(this.clock.nowMs()))
+  }
+
+  /** Staged bytes count against the node's buffer until they go to a lane, which counts them itself. */
+  #charge(write: Write, bytes: number): void {
+    if (write.charged > 0) this.#options.lanes.letGo(write.charged)
+    write.charged = bytes
+    if (bytes > 0) this.#options.lanes.hold(bytes)
   }
 
   #keep(n: number): Write {

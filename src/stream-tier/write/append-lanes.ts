@@ -72,6 +72,15 @@ export class AppendLanes {
     return this.#bufferedBytes
   }
 
+  /** Bytes that a session keeps staged: they will come here, so they count already. Undone by `letGo`. */
+  hold(bytes: number): void {
+    this.#buffer(bytes)
+  }
+
+  letGo(bytes: number): void {
+    this.#buffer(-bytes)
+  }
+
   /** Whether `bytes` more would be taken now; ask while staging, before a write is answered as staged. */
   roomFor(bytes: number): boolean {
     return this.#bufferedBytes + bytes <= this.#options.bufferBytesMax

@@ -37,7 +37,44 @@ const fury: Profile = {
   appendDeadlineMs: { min: 500, max: 10_000 },
 }
 
-const profiles: readonly Profile[] = [walkProfile, lateAnswers, fury]
+/** Nodes that go all the time, with appends of many partitions in the air. */
+const takeOvers: Profile = {
+  ...walkProfile,
+  name: 'take-overs',
+  nodes: { min: 3, max: 4 },
+  topics: { min: 1, max: 1 },
+  partitions: { min: 3, max: 4 },
+  producers: { min: 2, max: 3 },
+  readers: { min: 1, max: 1 },
+  stormMs: { min: 10_000, max: 15_000 },
+  thinkMs: { min: 50, max: 200 },
+  pipeline: { min: 2, max: 6 },
+  eventsPerPublish: { min: 2, max: 5 },
+  nodeFaultMs: { min: 400, max: 1_200 },
+  faults: { kill: 1, silentKill: 0.3, zombie: 0.5, air: 1, link: 0.3, switchboard: 0.3 },
+  airShare: { min: 0.2, max: 0.4 },
+  airMsMax: { min: 1_000, max: 4_000 },
+  allocatePatienceMs: { min: 200, max: 2_000 },
+}
+
+/** Leaders that go all the time, with much that is not replicated. */
+const failovers: Profile = {
+  ...walkProfile,
+  name: 'failovers',
+  topics: { min: 1, max: 1 },
+  partitions: { min: 2, max: 2 },
+  producers: { min: 3, max: 4 },
+  readers: { min: 1, max: 1 },
+  stormMs: { min: 10_000, max: 15_000 },
+  thinkMs: { min: 20, max: 100 },
+  pipeline: { min: 4, max: 12 },
+  nodeFaultMs: { min: 1_000, max: 3_000 },
+  failoverMs: { min: 100, max: 400 },
+  faults: { kill: 0.7, drain: 0.3, failover: 1, append: 1, air: 0.5, slowReplicas: 1 },
+  replicationMsMax: { min: 100, max: 300 },
+}
+
+const profiles: readonly Profile[] = [walkProfile, lateAnswers, takeOvers, failovers, fury]
 
 export function findProfile(name: string): Profile {
   const found = profiles.find((profile) => profile.name === name)

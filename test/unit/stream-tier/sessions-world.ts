@@ -112,6 +112,11 @@ export class SessionsWorld {
     )
   }
 
+  /** Charged to the node's append buffer. */
+  get bufferedBytes(): number {
+    return this.#lanes.bufferedBytes
+  }
+
   /** An open session. */
   writer(producerId: ProducerId = producerA): Client<WriteSession> {
     const client = this.takingOver(producerId)
