@@ -77,6 +77,8 @@ export function errorOf(thrown: unknown): TrunklineError {
 }
 
 const fieldBytesMax = 200
+/** Names of an event's headers are the caller's data, not names of fields. */
+const eventHeaderName = /(\.headers)\..*/s
 
 /**
  * What does not fit the schema; names of fields, never values. Of several forms that a body may have, the one that fits
@@ -90,7 +92,7 @@ function validationError(error: Partial<FastifyError>): TrunklineError {
   const context = error.validationContext ?? 'body'
   const params = first?.params ?? {}
   const named = params['additionalProperty'] ?? params['missingProperty']
-  const path = `${context}${(first?.instancePath ?? '').replaceAll('/', '.')}${typeof named === 'string' ? `.${named}` : ''}`
+  const path = `${context}${(first?.instancePath ?? '').replaceAll('/', '.').replace(eventHeaderName, '$1')}${typeof named === 'string' ? `.${named}` : ''}`
   return new TrunklineError('BAD_REQUEST', {
     details: { field: path.slice(0, fieldBytesMax), why: first?.keyword ?? 'schema' },
   })
