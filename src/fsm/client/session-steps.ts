@@ -570,4 +570,3 @@ function turned(lane: Lane, turn: Turn, nothingOut: boolean): Lane {
 function tiredOf(context: Context, sendings: number): Changes {
   return sendings >= context.retry.sendingsMax ? { leave: true } : {}
 }
-

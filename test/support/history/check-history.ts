@@ -68,6 +68,8 @@ export interface RawPartition {
 export interface CheckOptions {
   /** `info` of a living client is a defect: the run has nothing that excuses it. Default false. */
   readonly unknownIsDefect?: boolean
+  /** Holes before what landed are excused where the client was told that nobody knows. Default false. */
+  readonly unknownExcusesGaps?: boolean
 }
 
 interface LogEvent {
@@ -224,7 +226,9 @@ class Check {
       if (this.#found.has(value)) {
         if (absent !== undefined) this.#report('GAP', `${absent.value} (${absent.outcome}) is missing before ${value}`)
         missing.delete(key)
-      } else if (outcome !== 'ok' && absent === undefined) missing.set(key, attempt)
+      } else if (outcome !== 'ok' && absent === undefined) {
+        if (outcome !== 'info' || this.#options.unknownExcusesGaps !== true) missing.set(key, attempt)
+      }
     }
   }
 

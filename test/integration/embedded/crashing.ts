@@ -21,7 +21,7 @@ export interface Appending {
 
 /** Runs with the mutant that TRUNKLINE_MUTANT names, if there is one. */
 export function startAppending(dir: string, first: number): Appending {
-  const loader = new URL('../../../support/mutant-loader.mjs', import.meta.url).href
+  const loader = new URL('../../support/mutant-loader.mjs', import.meta.url).href
   const entry = fileURLToPath(new URL('crash-child.ts', import.meta.url))
   const child = spawn(process.execPath, ['--import', loader, '--import', 'tsx', entry, dir, String(first)], {
     stdio: ['ignore', 'pipe', 'inherit'],

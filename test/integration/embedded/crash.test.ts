@@ -1,9 +1,9 @@
 // Owns: the embedded log under kill -9 at random moments: what was answered is there, once, in order, at its offset.
 import { setTimeout as wait } from 'node:timers/promises'
 import { expect, it } from 'vitest'
-import { walkDataDir } from '../../../../src/adapters/embedded/walk.ts'
-import { SeededRandom } from '../../../../src/adapters/random/seeded-random.ts'
-import { scale } from '../../../support/scale.ts'
+import { walkDataDir } from '../../../src/adapters/embedded/walk.ts'
+import { SeededRandom } from '../../../src/adapters/random/seeded-random.ts'
+import { scale } from '../../support/scale.ts'
 import { type Landed, startAppending } from './crashing.ts'
 import { openReal, readTexts, tempDir, topic } from './temp-dir.ts'
 

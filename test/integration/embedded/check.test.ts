@@ -3,11 +3,11 @@ import { copyFileSync, mkdirSync, readFileSync, truncateSync, writeFileSync } fr
 import { join } from 'node:path'
 import { open as openLmdb, type RootDatabase } from 'lmdb'
 import { afterEach, beforeEach, describe, expect, it } from 'vitest'
-import { systemClock } from '../../../../src/adapters/clock/system-clock.ts'
-import { checkDataDir } from '../../../../src/adapters/embedded/check.ts'
-import { partitionKey, recordKey } from '../../../../src/adapters/embedded/layout.ts'
-import { walkDataDir } from '../../../../src/adapters/embedded/walk.ts'
-import { encodeRecordHeader } from '../../../../src/protocol/record-header.ts'
+import { systemClock } from '../../../src/adapters/clock/system-clock.ts'
+import { checkDataDir } from '../../../src/adapters/embedded/check.ts'
+import { partitionKey, recordKey } from '../../../src/adapters/embedded/layout.ts'
+import { walkDataDir } from '../../../src/adapters/embedded/walk.ts'
+import { encodeRecordHeader } from '../../../src/protocol/record-header.ts'
 import { at, openReal, openWriter, put, readRecords, tempDir, topic } from './temp-dir.ts'
 
 const binary = { encoding: 'binary', keyEncoding: 'binary' } as const

@@ -2,11 +2,11 @@
 import { mkdtempSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
-import { systemClock } from '../../../../src/adapters/clock/system-clock.ts'
-import { openEmbeddedLog } from '../../../../src/adapters/embedded/open.ts'
-import { systemRandom } from '../../../../src/adapters/random/system-random.ts'
-import type { AppendOutcome, EventLog, LogRecord, LogWriter, TopicPartition } from '../../../../src/ports/event-log.ts'
-import { makeIncarnation, parseTopicName } from '../../../../src/protocol/ids.ts'
+import { systemClock } from '../../../src/adapters/clock/system-clock.ts'
+import { openEmbeddedLog } from '../../../src/adapters/embedded/open.ts'
+import { systemRandom } from '../../../src/adapters/random/system-random.ts'
+import type { AppendOutcome, EventLog, LogRecord, LogWriter, TopicPartition } from '../../../src/ports/event-log.ts'
+import { makeIncarnation, parseTopicName } from '../../../src/protocol/ids.ts'
 
 export const topic = parseTopicName('t')
 export const at: TopicPartition = { topic, partition: 0 }

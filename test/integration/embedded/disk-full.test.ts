@@ -3,8 +3,8 @@ import { execFileSync } from 'node:child_process'
 import { rmSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { afterEach, beforeEach, expect, vi } from 'vitest'
-import { parseTopicName } from '../../../../src/protocol/ids.ts'
-import { requirement } from '../../../support/requirement.ts'
+import { parseTopicName } from '../../../src/protocol/ids.ts'
+import { requirement } from '../../support/requirement.ts'
 import { at, openReal, openWriter, put, readTexts, tempDir, topic } from './temp-dir.ts'
 
 const tmpfs = requirement('root, to mount a small tmpfs', () => {
