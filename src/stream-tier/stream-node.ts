@@ -237,7 +237,7 @@ export class StreamNode {
     for (const session of [...this.#sessions.all()])
       if (!(session instanceof WriteSession)) session.send({ type: 'NODE_CLOSED' })
     await Promise.race([Promise.all(queued), sleep(this.#options.clock, this.#options.bounds.drainTimeoutMs)])
-    this.#actor.send({ type: 'QUIET' })
+    if (this.#actor.getSnapshot().status === 'active') this.#actor.send({ type: 'QUIET' })
   }
 
   async #closeSessions(): Promise<void> {
@@ -245,7 +245,7 @@ export class StreamNode {
     for (const session of [...this.#sessions.all()]) session.send({ type: 'NODE_CLOSED' })
     // What is in flight settles within the log's own append deadline.
     await this.#sessions.empty()
-    this.#actor.send({ type: 'SESSIONS_CLOSED' })
+    if (this.#actor.getSnapshot().status === 'active') this.#actor.send({ type: 'SESSIONS_CLOSED' })
   }
 
   async #tearDown(): Promise<void> {

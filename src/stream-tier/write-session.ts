@@ -125,7 +125,8 @@ export class WriteSession extends Session {
       this.#asking = 'write'
       const n = wholeNumber(request.n, 'n', 1, 0)
       const known = this.#writes.get(n)
-      if (known !== undefined && !known.held) {
+      // What was refused or held left nothing behind that its number could clash with: it comes anew, corrected or not.
+      if (known !== undefined && !known.held && known.error === undefined) {
         if (!equalBytes(known.hash, hash)) throw new TrunklineError('WRITE_CHANGED', { details: { n: String(n) } }) // W3
         return this.send({ type: 'WRITE', request: ref, n, bytes: known.staged?.bytes ?? 0, commit })
       }

@@ -3,7 +3,8 @@
 // S1 A batch is delivered again, the very same, until its step is settled; one step is open at a time.
 // S2 The position moves only by an ack (of a step, or of a prefix of it).
 // S3 Writes are taken in the order of n: first what is missing, then nextN; each n is handed to the log once here.
-// S4 After a refusal nothing further is taken until everything in flight has settled; what was held comes again.
+// S4 After a refusal nothing further is taken until everything in flight has settled; then what was refused or held is due
+//    again, lowest first. So a client that pipelines goes on only when it has seen the refusal (design.md §3.1).
 // S5 One way out: closing waits for what is in flight, then closed says why.
 // Effects are actions the tier provides (startFetch, deliver, …); turns and cached replies are the tier's (conversation.ts).
 // Leaves out: bytes, positions, leases (one sweep per node sends LEASE_EXPIRED), who may call.
@@ -123,7 +124,7 @@ export const sessionMachine = setup({
       event.type === 'SETTLED' ? { inFlight: context.inFlight.filter(({ n }) => n !== event.n) } : {},
     ),
     hold: assign(({ context, event }) => {
-      if (event.type !== 'SETTLED' || event.how !== 'held') return {}
+      if (event.type !== 'SETTLED' || event.how === 'landed') return {}
       return { held: [...without(context.held, event.n), event.n].sort((a, b) => a - b) }
     }),
     /** What was held or staged behind a refusal must be sent again, in order. */

@@ -140,7 +140,7 @@ export const errorCatalog = {
   },
   WRITE_REFUSED: {
     number: 1501, http: 422, retryable: false,
-    advice: 'The log refused this write and nothing of it landed: correct what details name, and publish it as a new write.',
+    advice: 'The log refused this write and nothing of it landed: correct what details name, and send it under the same number.',
   },
   WRITE_HELD: {
     number: 1502, http: 409, retryable: true, retryAfterMs: 0,

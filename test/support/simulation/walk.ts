@@ -270,10 +270,7 @@ class Walk {
       'raw records',
       raw.reduce((sum, { records }) => sum + records.length, 0),
     )
-    // A session goes on behind a refusal that its client has not seen yet. When it is lost then, a look-up cannot tell the
-    // refused write from one that is still on its way: OUTCOME_UNKNOWN, and a hole.
-    const refusals = storm.enabled.has('refuse')
-    return checkHistory(this.#history, raw, { unknownIsDefect: !refusals, unknownExcusesGaps: refusals })
+    return checkHistory(this.#history, raw, { unknownIsDefect: true })
   }
 
   /** Reads a topic from its start until nothing new comes. */
