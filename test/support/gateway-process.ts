@@ -6,6 +6,7 @@ import { type ChildProcess, spawn } from 'node:child_process'
 import { mkdirSync, readFileSync, rmSync } from 'node:fs'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
+import { childEnv } from './child-env.ts'
 
 export const cliEntry = fileURLToPath(new URL('../../bin/trunkline.js', import.meta.url))
 
@@ -161,7 +162,7 @@ async function start(
   const child = spawn(
     process.execPath,
     [...(options.nodeArgs ?? []), cliEntry, 'dev', '--data-dir', dataDir, ...given, ...(options.args ?? [])],
-    { cwd: options.dir, env: { ...process.env, ...options.env }, stdio: ['ignore', 'pipe', 'pipe'] },
+    { cwd: options.dir, env: childEnv(options.env), stdio: ['ignore', 'pipe', 'pipe'] },
   )
   running.add(child)
   let text = ''

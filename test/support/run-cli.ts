@@ -1,5 +1,7 @@
 // Owns: one command of `trunkline` in a process of its own, for tests: input, signals, what it printed, how it ended.
+
 import { type ChildProcess, spawn } from 'node:child_process'
+import { childEnv } from './child-env.ts'
 import { cliEntry, type Exit } from './gateway-process.ts'
 
 export interface CliOptions {
@@ -41,10 +43,9 @@ process.once('exit', () => {
 })
 
 export function startCli(args: readonly string[], options: CliOptions): RunningCli {
-  const { TRUNKLINE_URL: _, TRUNKLINE_CLIENT_ID: __, TRUNKLINE_CLIENT_SECRET_FILE: ___, ...inherited } = process.env
   const child = spawn(process.execPath, [cliEntry, ...args], {
     cwd: options.cwd,
-    env: { ...inherited, ...options.env },
+    env: childEnv(options.env),
     stdio: ['pipe', 'pipe', 'pipe'],
   })
   running.add(child)

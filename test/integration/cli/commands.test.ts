@@ -316,7 +316,7 @@ describe('login', () => {
   it('given no gateway anywhere, says what to do', async () => {
     const empty = mkdtempSync(join(tmpdir(), 'trunkline-empty-'))
     const end = await cli(['read', 'x'], { cwd: empty })
-    expect(end).toMatchObject({ code: 2, stderr: expect.stringContaining('start `npx trunkline dev` here') })
+    expect(end).toMatchObject({ code: 2, stderr: expect.stringContaining('trunkline.js dev` here') })
     removeFolder(empty)
   })
 

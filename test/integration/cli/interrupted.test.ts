@@ -168,7 +168,7 @@ describe('a gateway that is killed and started again', () => {
       ['topic', 'list'],
     ]) {
       const end = await runCli(args, { cwd: dir })
-      expect(end.stderr).toContain('which has ended; start `npx trunkline dev` there again')
+      expect(end.stderr).toContain('which has ended; start `node ')
       expect(end.code).toBe(3)
     }
     await gateway.restart()

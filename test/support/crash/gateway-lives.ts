@@ -8,6 +8,7 @@ import { readdirSync, readFileSync } from 'node:fs'
 import { createServer } from 'node:net'
 import { join } from 'node:path'
 import type { SeededRandom } from '../../../src/adapters/random/seeded-random.ts'
+import { childEnv } from '../child-env.ts'
 import { made, undone } from './janitor.ts'
 
 export interface GatewayAccess {
@@ -68,7 +69,7 @@ export class GatewayLives {
     const args = ['--data-dir', dataDir, '--port', http, '--thrift-port', thrift, '--admin-port', admin]
     const child = spawn(process.execPath, [entry, 'dev', ...args], {
       cwd: dir,
-      env: { ...process.env, ...env },
+      env: childEnv(env),
       stdio: ['ignore', 'pipe', 'pipe'],
     })
     this.#current = lifeOf(child)
