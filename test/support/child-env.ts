@@ -4,7 +4,7 @@
 /** What a child needs of ours all the same. */
 const inherited: ReadonlySet<string> = new Set(['TRUNKLINE_MUTANT', 'TRUNKLINE_SOURCE'])
 
-export function childEnv(more: Readonly<Record<string, string>> = {}): NodeJS.ProcessEnv {
+export function childEnv(more: Readonly<Record<string, string | undefined>> = {}): NodeJS.ProcessEnv {
   const own = Object.entries(process.env).filter(([name]) => !name.startsWith('TRUNKLINE_') || inherited.has(name))
   return { ...Object.fromEntries(own), ...more }
 }
