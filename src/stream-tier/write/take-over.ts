@@ -201,13 +201,50 @@ export class TakeOvers {
     for (const partition of partitions) {
       const barrier = barriers[fenced.indexOf(partition)]
       if (barrier === undefined) throw new Error('every fenced partition has a barrier')
-      const until = barrier + 1 // rule 4: until the barrier record is read
-      const { incarnation, topicId, producerId } = token
-      const range = rangeOf(token, request, partition, until, Math.max(until, endOf(ends, partition)))
-      scans.set(partition, await this.#scans.scan({ incarnation, topicId, range, producerId, deadlineAtMs }))
+      scans.set(
+        partition,
+        await this.#scanFenced(token, request, { partition, barrier, end: endOf(ends, partition) }, deadlineAtMs),
+      )
     }
     const judged = judge(token, request, scans)
     return { how: 'fenced', ...judged, writeCursor: cursorOf(ends, scans, request.from, judged.outcomes) }
+  }
+
+  /**
+   * Up to the barrier, shared by all producers of the incarnation (rule 4), and from there to the log's end. The barrier
+   * may be older than the session: a node that was fenced and does not know it yet still allocates, and what earlier
+   * sessions of the producer had landed at other nodes lies behind it.
+   */
+  async #scanFenced(
+    token: Token,
+    request: TakeOverRequest,
+    at: { readonly partition: number; readonly barrier: number; readonly end: number },
+    deadlineAtMs: number,
+  ): Promise<PartitionScan> {
+    const { log, clock } = this.#options
+    const { incarnation, topicId, producerId, topic } = token
+    const { partition, end } = at
+    const until = at.barrier + 1 // rule 4: until the barrier record is read
+    const { from } = rangeOf(token, request, partition, until, Math.max(until, end))
+    const nothing: PartitionScan = { low: from, until: from, found: new Map() }
+    const range = { topic, partition, from, until }
+    const shared =
+      from < until ? await this.#scans.scan({ incarnation, topicId, range, producerId, deadlineAtMs }) : nothing
+    const start = Math.max(from, until)
+    if (end <= start) return shared
+    const producers = new Set([producerId])
+    const behind = await scanPartition(
+      { log, clock },
+      { topic, partition, from: start, until: end },
+      { producers, deadlineAtMs },
+    )
+    if (behind === undefined) throw new Error('a scan without a bound is never too large')
+    const found = [...(shared.found.get(producerId) ?? []), ...(behind.found.get(producerId) ?? [])]
+    return {
+      low: behind.low > start ? behind.low : shared.low,
+      until: behind.until,
+      found: new Map([[producerId, found]]),
+    }
   }
 
   #ends(token: Token): Promise<readonly number[]> {
