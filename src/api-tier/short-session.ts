@@ -14,8 +14,14 @@ const pauseMsMax = 1_000
 /** Pauses bound the repeats by time; this bounds them when a deadline is long and pauses are short. */
 const attemptsMax = 50
 
-/** The session is gone, or its write is refused for good: only another session, after a while, can do better. */
-const endsTheCall: ReadonlySet<ErrorName> = new Set(['SESSION_GONE', 'STORAGE_FULL', 'STORAGE_FAILED'])
+/** Only another session, after a while, can do better: the caller is told at once, with Retry-After. */
+const endsTheCall: ReadonlySet<ErrorName> = new Set([
+  'SESSION_GONE',
+  'STORAGE_FULL',
+  'STORAGE_FAILED',
+  'DRAINING',
+  'NO_CAPACITY',
+])
 
 export interface ShortSessionDeps {
   readonly calls: Pick<GatewayCalls, 'call'>

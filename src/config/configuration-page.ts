@@ -1,7 +1,7 @@
 // Owns: the text of docs/configuration.md, made from the settings.
 
 import { type Setting, settings } from './gateway-settings.ts'
-import { badConfigExitCode, configFileVariable } from './load-config.ts'
+import { configFileVariable } from './load-config.ts'
 
 /** Deterministic; ends with a line end. */
 export function configurationPage(): string {
@@ -21,7 +21,7 @@ never given by value: the settings that end in \`File\` name a file with mode 06
 needed. The gateway logs its effective configuration at the start, without the names of those files.
 
 A configuration with a mistake does not start: all mistakes are listed at once (\`BAD_CONFIG\`), and the process ends
-with exit code ${badConfigExitCode}. Some values are checked together: ports differ unless they are 0; \`drainTimeoutMs\` is below
+with exit code 2. Some values are checked together: ports differ unless they are 0; \`drainTimeoutMs\` is below
 \`shutdownTimeoutMs\`; \`keepAliveMs\` is at most half of \`sessionLeaseMs\`.
 
 | setting | environment | default | values | meaning |

@@ -16,9 +16,6 @@ import {
 } from './gateway-settings.ts'
 import { nearest } from './nearest-name.ts'
 
-/** A process that cannot start as it is configured ends with this (EX_CONFIG). */
-export const badConfigExitCode = 78
-
 export const configFileVariable = 'TRUNKLINE_CONFIG_FILE'
 const configFileBytesMax = 1024 * 1024
 

@@ -55,7 +55,9 @@ async function runDev(options: DevOptions): Promise<void> {
     import('../../config/load-config.ts'),
     import('../../observability/log.ts'),
   ])
-  const { config, warnings } = loadConfig({ options: settingsOf(options, process.env), environment: process.env })
+  const { config: given, sources, warnings } = loadConfig({ options: settingsOf(options), environment: process.env })
+  // A terminal is for people: lines about normal life only when asked for, wherever that was.
+  const config: GatewayConfig = (sources.logLevel ?? 'default') === 'default' ? { ...given, logLevel: 'warn' } : given
   for (const warning of warnings) tell(`warning: ${warning}`)
   const logger = createLogger({
     level: config.logLevel,
@@ -73,6 +75,7 @@ async function runDev(options: DevOptions): Promise<void> {
   })
   const gateway = await started(config, logger)
   const folder = process.cwd()
+  const former = readDevFileOf(folder)
   try {
     const devFile = announce(gateway, config, folder)
     const reason = await Promise.race([gateway.ended, stopped])
@@ -80,6 +83,8 @@ async function runDev(options: DevOptions): Promise<void> {
       await closed(gateway, config.shutdownTimeoutMs)
     } finally {
       removeDevFile(folder, process.pid)
+      // Another gateway of this folder runs on: the commands shall find it again.
+      if (former !== undefined && former.pid !== process.pid && isRunning(former.pid)) writeDevFile(folder, former)
     }
     if (reason !== undefined) throw reason
     if (!interrupts.signal.aborted)
@@ -91,7 +96,7 @@ async function runDev(options: DevOptions): Promise<void> {
 }
 
 /** What the command line says, as settings; `--port` decides about the other two unless they are given. */
-function settingsOf(options: DevOptions, environment: NodeJS.ProcessEnv): Readonly<Record<string, unknown>> {
+function settingsOf(options: DevOptions): Readonly<Record<string, unknown>> {
   const { dataDir, port, thriftPort, adminPort, logLevel } = options
   const base = port !== undefined && /^\d{1,5}$/.test(port) ? Number(port) : undefined
   const derived = (distance: number): number | undefined =>
@@ -101,8 +106,7 @@ function settingsOf(options: DevOptions, environment: NodeJS.ProcessEnv): Readon
     httpPort: port,
     thriftPort: thriftPort ?? derived(1),
     adminPort: adminPort ?? derived(9),
-    // A terminal is for people: lines about normal life only when asked for.
-    logLevel: logLevel ?? ((environment['TRUNKLINE_LOG_LEVEL'] ?? '') === '' ? 'warn' : undefined),
+    logLevel,
   }
 }
 

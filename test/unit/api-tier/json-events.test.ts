@@ -138,11 +138,18 @@ describe('POST /v1/topics/{topic}/events', () => {
   it('repeats the same call after a retryable error', async () => {
     at.node.failures.push(
       { method: 'write', error: new TrunklineError('STEP_BUSY') },
-      { method: 'allocate', error: new TrunklineError('NO_CAPACITY', { retryAfterMs: 1 }) },
+      { method: 'allocate', error: new TrunklineError('UNAVAILABLE', { retryAfterMs: 1 }) },
     )
     const answer = await at.ask('POST', events, { payload: { payload: { text: 'x' } } })
     expect(answer.status).toBe(200)
     expect(stored()).toHaveLength(1)
+  })
+
+  it.each(['DRAINING', 'NO_CAPACITY'] as const)('answers %s at once: a gateway that stops waits for nobody', async (name) => {
+    at.node.failures.push({ method: 'allocate', error: new TrunklineError(name) })
+    const answer = await at.ask('POST', events, { payload: { payload: { text: 'x' } } })
+    expect([answer.status, answer.json['name']]).toEqual([503, name])
+    expect(stored()).toHaveLength(0)
   })
 
   it('gives up after losing its session again and again', async () => {
