@@ -22,11 +22,11 @@ function eventsOf(shape: Shape): EventInput[] {
   return Array.from({ length: shape.batch }, (_, i) => ({ key: keys[i % keys.length] ?? new Uint8Array(), payload }))
 }
 
-/** Each session is a client of its own with one producer; a publish is awaited before the next one of that session. */
+/** Uncompressed, so that the bytes are those of the limit runs. Each session is a client with one producer; a publish is awaited before the next one of that session. */
 export async function publishRun(bench: Bench, shape: Shape, topic: string, durationMs: number): Promise<Throughput> {
   const events = eventsOf(shape)
   const clients: TrunklineClient[] = Array.from({ length: shape.sessions }, () => bench.client(shape.over))
-  const producers = clients.map((client) => client.producer(topic))
+  const producers = clients.map((client) => client.producer(topic, { encoding: 'none' }))
   try {
     await Promise.all(producers.map((producer) => producer.publish(events)))
     const cpuBefore = bench.cpuMs()

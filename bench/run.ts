@@ -164,3 +164,4 @@ await fresh(async (bench) => {
   await publishing(bench)
   await reading(bench)
 })
+say('\nGoals that were not reached are explained in docs/performance.md.')
