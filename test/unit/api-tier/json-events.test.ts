@@ -145,12 +145,15 @@ describe('POST /v1/topics/{topic}/events', () => {
     expect(stored()).toHaveLength(1)
   })
 
-  it.each(['DRAINING', 'NO_CAPACITY'] as const)('answers %s at once: a gateway that stops waits for nobody', async (name) => {
-    at.node.failures.push({ method: 'allocate', error: new TrunklineError(name) })
-    const answer = await at.ask('POST', events, { payload: { payload: { text: 'x' } } })
-    expect([answer.status, answer.json['name']]).toEqual([503, name])
-    expect(stored()).toHaveLength(0)
-  })
+  it.each(['DRAINING', 'NO_CAPACITY'] as const)(
+    'answers %s at once: a gateway that stops waits for nobody',
+    async (name) => {
+      at.node.failures.push({ method: 'allocate', error: new TrunklineError(name) })
+      const answer = await at.ask('POST', events, { payload: { payload: { text: 'x' } } })
+      expect([answer.status, answer.json['name']]).toEqual([503, name])
+      expect(stored()).toHaveLength(0)
+    },
+  )
 
   it('gives up after losing its session again and again', async () => {
     for (let i = 0; i < 10; i++) at.node.failures.push({ method: 'write', error: new TrunklineError('SESSION_GONE') })
