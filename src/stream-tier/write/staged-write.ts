@@ -1,7 +1,7 @@
 // Owns: one write between its arrival and its append: what can be refused is refused here, before anything is queued
 // (design.md §3 rule 1).
 // 1. A staged write is complete and checked; its hash is over exactly the blocks that are sealed later.
-// 2. A repeat with another hash is WRITE_CHANGED, never success (rule 5).
+// 2. A repeat with another hash is WRITE_CHANGED, never success (rule 5): write-session.ts compares.
 // Leaves out: the window and the order of writes (the session), appending (append-lanes.ts).
 import type { AppendRecord } from '../../ports/event-log.ts'
 import { checkBlock, verifyBlock } from '../../protocol/block.ts'
@@ -75,11 +75,6 @@ export function stageWrite(blocks: readonly Block[], limits: StageLimits): Stage
     events,
     hash: limits.hash ?? writeHash(kept),
   }
-}
-
-/** Whether a repeated write is the very same one. */
-export function isSameWrite(hash: Uint8Array, other: Uint8Array): boolean {
-  return hash.length === other.length && hash.every((byte, index) => byte === other[index])
 }
 
 /**

@@ -3,8 +3,9 @@ import { buildBlock } from '../../../../src/protocol/block.ts'
 import { parseProducerId, parseTopicId } from '../../../../src/protocol/ids.ts'
 import type { Block } from '../../../../src/protocol/messages.ts'
 import { decodeRecordHeader } from '../../../../src/protocol/record-header.ts'
+import { equalBytes } from '../../../../src/protocol/turns.ts'
 import { writeHash } from '../../../../src/protocol/write-hash.ts'
-import { isSameWrite, type Sealer, sealWrite, stageWrite } from '../../../../src/stream-tier/write/staged-write.ts'
+import { type Sealer, sealWrite, stageWrite } from '../../../../src/stream-tier/write/staged-write.ts'
 
 const place = { topicId: parseTopicId('1'.repeat(32)), producerId: parseProducerId('a'.repeat(32)), n: 7 }
 const block = (partition: number, text = 'hello'): Block => buildBlock(partition, [{ payload: Buffer.from(text) }], 0)
@@ -16,9 +17,9 @@ describe('a staged write', () => {
     expect(staged.partitions).toEqual([0, 2])
     expect(staged.events).toBe(2)
     expect(staged.bytes).toBe(blocks.reduce((sum, { data }) => sum + data.length, 0))
-    expect(isSameWrite(staged.hash, writeHash(blocks))).toBe(true)
-    expect(isSameWrite(staged.hash, stageWrite([block(0), block(2, 'othex')], { partitions: 3 }).hash)).toBe(false)
-    expect(isSameWrite(staged.hash, stageWrite([block(0), block(1, 'other')], { partitions: 3 }).hash)).toBe(false)
+    expect(equalBytes(staged.hash, writeHash(blocks))).toBe(true)
+    expect(equalBytes(staged.hash, stageWrite([block(0), block(2, 'othex')], { partitions: 3 }).hash)).toBe(false)
+    expect(equalBytes(staged.hash, stageWrite([block(0), block(1, 'other')], { partitions: 3 }).hash)).toBe(false)
   })
 
   it.each([
