@@ -4,6 +4,10 @@ import { defineConfig } from 'vitest/config'
 import { mutantPlugin } from './test/support/mutant-plugin.ts'
 
 const plugins = [mutantPlugin()]
+/** Simulations: they take one core each, and nothing else. */
+const walks = ['test/chaos/random-walk.test.ts', 'test/chaos/omissions.test.ts']
+/** The longest run is the crash test at CI scale. */
+const chaosTimeoutMs = 45 * 60_000
 
 export default defineConfig({
   test: {
@@ -52,13 +56,22 @@ export default defineConfig({
       {
         plugins,
         test: {
+          name: 'walk',
+          include: walks,
+          testTimeout: chaosTimeoutMs,
+          sequence: { groupOrder: 5 },
+        },
+      },
+      {
+        plugins,
+        test: {
           name: 'chaos',
           include: ['test/chaos/**/*.test.ts'],
-          // The longest run is the crash test at CI scale.
-          testTimeout: 45 * 60_000,
+          exclude: walks,
+          testTimeout: chaosTimeoutMs,
           hookTimeout: 120_000,
           fileParallelism: false,
-          sequence: { groupOrder: 5 },
+          sequence: { groupOrder: 6 },
         },
       },
     ],

@@ -1,11 +1,14 @@
 // Owns: `npm run bench [-- --quick]`: runs everything alone on the machine, prints the figures beside limits of the same
-// minute, and says which goals were reached. Nothing is asserted.
+// minute, and says which goals were reached. Nothing is asserted. With `--cluster` that of
+// cluster/run.ts, with `--overload` that of overload.ts.
 import { execFileSync } from 'node:child_process'
 import { cpus } from 'node:os'
+import { runCluster } from './cluster/run.ts'
 import { type Bench, build, startBench } from './gateway.ts'
 import { EchoServer, lmdbPuts } from './limits.ts'
 import { machineCost } from './machine.ts'
 import { count, fixed, medianOf, megabytes, printTable, rate } from './measure.ts'
+import { runOverload } from './overload.ts'
 import { publishRun, readRun, type Shape } from './publish.ts'
 import { deliverLatency, idleTails } from './tails.ts'
 
@@ -147,21 +150,30 @@ function machine(): void {
   )
 }
 
-header()
-machine()
-build()
-const fresh = async (work: (bench: Bench) => Promise<void>): Promise<void> => {
-  const bench = await startBench()
-  try {
-    await work(bench)
-  } finally {
-    await bench.stop()
+async function runEmbedded(): Promise<void> {
+  header()
+  machine()
+  build()
+  const fresh = async (work: (bench: Bench) => Promise<void>): Promise<void> => {
+    const bench = await startBench()
+    try {
+      await work(bench)
+    } finally {
+      await bench.stop()
+    }
   }
+  await fresh(tails)
+  await fresh(ratios)
+  await fresh(async (bench) => {
+    await publishing(bench)
+    await reading(bench)
+  })
+  say('\nGoals that were not reached are explained in docs/performance.md.')
 }
-await fresh(tails)
-await fresh(ratios)
-await fresh(async (bench) => {
-  await publishing(bench)
-  await reading(bench)
-})
-say('\nGoals that were not reached are explained in docs/performance.md.')
+
+const which = process.argv.includes('--cluster')
+  ? runCluster
+  : process.argv.includes('--overload')
+    ? runOverload
+    : runEmbedded
+await which()

@@ -43,6 +43,7 @@ exception TrunklineError {
   7: optional Turn turn
   8: optional i64 expected
   9: optional binary cursor
+  10: optional binary mac        // of a signed error without a turn; else the turn has it
 } (python.immutable = "false")
 
 struct Event {
@@ -86,6 +87,9 @@ struct Limits {
   10: required i32 windowBytes
   11: required i32 leaseMs
   12: required i32 keepAliveMs
+  // Raw bytes of a block of several events (topics of format plain); absent: blockBytesMax alone. A larger event makes a
+  // block of its own.
+  13: optional i32 joinedBytesMax
 }
 
 union StartAt {
@@ -118,6 +122,8 @@ struct PartResult {
   2: required i32 partition
   3: required i32 state
   4: optional i64 offset
+  // Event i of the part is a record of its own: it lies at offset + i, index 0 (topics of format plain).
+  5: optional bool perEvent
 }
 
 struct WriteOutcome {

@@ -2,7 +2,9 @@
 // it writes nothing and fails when one is stale. The files are plain functions of their sources.
 import { readdirSync, readFileSync } from 'node:fs'
 import { fileURLToPath } from 'node:url'
+import { policySchemaText } from '../src/api-tier/authorize/policy-schema.ts'
 import { configurationPage } from '../src/config/configuration-page.ts'
+import { metricsPage } from '../src/observability/metrics-page.ts'
 import { drawMachinePage } from './draw-machine.ts'
 import { catalogFiles, parseCatalog } from './error-catalog.ts'
 import { type GeneratedFile, staleFiles, writeFiles } from './generated-file.ts'
@@ -15,6 +17,8 @@ function allFiles(): readonly GeneratedFile[] {
   return [
     ...catalogFiles(catalog),
     { path: 'docs/configuration.md', text: configurationPage() },
+    { path: 'docs/metrics.md', text: metricsPage() },
+    { path: 'docs/policy.schema.json', text: policySchemaText() },
     ...drawnMachines.map((drawn) => ({
       path: `docs/machines/${drawn.name}.md`,
       text: drawMachinePage(drawn),

@@ -27,7 +27,7 @@ export function describeFigures(figures: Figures): string {
   const table = rows.map(([name, one, two]) => `  ${name.padEnd(24)}${one.padStart(16)}${two.padStart(18)}\n`).join('')
   return `${table}
   bytes on disk           ${grouped(bytesOnDisk).padStart(16)}
-  events/s in             ${grouped((published / publishMs) * 1000).padStart(16)}   one by one, without the restart
+  events/s in             ${grouped((published / publishMs) * 1000).padStart(16)}   one by one, without the outage
   events/s out            ${grouped((first.out / readMs) * 1000).padStart(16)}
 `
 }
@@ -39,7 +39,7 @@ export function wrongFigures(figures: Figures): readonly string[] {
   const must = (holds: boolean, text: string): void => {
     if (!holds) wrong.push(text)
   }
-  must(inFlight > 0, 'no write was in flight when the gateway was killed')
+  must(inFlight > 0, 'no write was in flight at the kill')
   must(beforeCursor > 0 && beforeCursor < published, 'the cursor was not saved in the middle')
   must(bytesOnDisk > 0, 'nothing is on the disk')
   for (const [reader, verdict, expected] of [

@@ -38,8 +38,13 @@ export function packForSession(events: readonly Event[], partitions: number, wri
 }
 
 /** Errors: BATCH_TOO_LARGE (invariant 2), EMPTY_BATCH, UNKNOWN_PARTITION, EVENT_TOO_LARGE, HEADERS_TOO_LARGE, BAD_EVENT. */
-export function packPlain(events: readonly Event[], partitions: number, keylessPartition: number): PackedWrite {
-  const write = packWriteWithPlaces(events, { partitions, keylessPartition, encoding: encoding.none })
+export function packPlain(
+  events: readonly Event[],
+  partitions: number,
+  keylessPartition: number,
+  joinedBytesMax?: number,
+): PackedWrite {
+  const write = packWriteWithPlaces(events, { partitions, keylessPartition, encoding: encoding.none, joinedBytesMax })
   let bytes = 0
   for (const block of write.blocks) bytes += block.data.length
   const bytesMax = frameBytesMax - frameRestBytes
@@ -89,13 +94,14 @@ export function unpackBlocks(blocks: readonly Block[]): Event[] {
  * that is published names all of them).
  */
 export function positionsOf(write: PackedWrite, parts: readonly PartResult[]): string[] {
-  const offsets = new Map<number, number>()
-  for (const part of parts)
-    if (part.state === partState.landed && part.offset !== undefined) offsets.set(part.part, part.offset)
+  const landed = new Map<number, { readonly offset: number; readonly perEvent: boolean }>()
+  for (const { part, state, offset, perEvent = false } of parts)
+    if (state === partState.landed && offset !== undefined) landed.set(part, { offset, perEvent })
   return write.places.map(({ part, index }) => {
-    const offset = offsets.get(part)
+    const place = landed.get(part)
     const partition = write.blocks[part]?.partition
-    if (offset === undefined || partition === undefined) throw new TrunklineError('OUTCOME_UNKNOWN')
-    return formatPosition({ partition, offset, index })
+    if (place === undefined || partition === undefined) throw new TrunklineError('OUTCOME_UNKNOWN')
+    const { offset, perEvent } = place
+    return formatPosition(perEvent ? { partition, offset: offset + index, index: 0 } : { partition, offset, index })
   })
 }

@@ -2,23 +2,32 @@
 // 1. The bearer is checked here and goes no further; a node sees the principal that it proved.
 // 2. A session token is opened before anything is routed: only the incarnation that it names is ever called.
 // 3. A caller that sends a bearer with a session call must be the one who allocated the session.
-// 4. Nothing of a session is kept: what is cached (opened tokens) can be opened again from the token.
-// 5. A failure that is not ours becomes INTERNAL here; its text goes to the log, never to the caller.
-// Leaves out: framing and codecs of the fronts, how a node is reached (node-calls.ts), packing (event-blocks.ts).
+// 4. Thrift calls of a session are signed, and so are their answers (session-proofs.ts); MACs go no further either.
+// 5. Nothing of a session is kept: what is cached (opened tokens) can be opened again from the token.
+// 6. A failure that is not ours becomes INTERNAL here; its text goes to the log, never to the caller.
+// 7. What a caller may ask for at once is bounded (quotas/).
+// 8. Whether the caller may is asked before anything reaches a node, and names of topics change to those of the log here.
+// Leaves out: framing and codecs of the fronts, how a node is reached (node-calls.ts), packing (event-blocks.ts), who may
+// do what (authorize/).
 import type { GatewayKeys } from '../crypto/gateway-keys.ts'
 import { principalHash, type SessionTokenContent } from '../crypto/session-token.ts'
 import type { Logger } from '../observability/log.ts'
+import { noTracing, type Tracing } from '../observability/tracing.ts'
 import type { Clock } from '../ports/clock.ts'
 import type { Switchboard } from '../ports/switchboard.ts'
 import { envelopeVersion, type InternalMethod, type Principal } from '../protocol/envelope.ts'
 import { encodeEnvelope } from '../protocol/envelope-codec.ts'
 import { TrunklineError } from '../protocol/errors.ts'
-import { bearerBytesMax } from '../protocol/limits.ts'
+import { parseTopicName } from '../protocol/ids.ts'
+import { bearerBytesMax, frameBytesMax } from '../protocol/limits.ts'
 import {
   type AllocateRequest,
+  type DescribeRequest,
+  type ErrorStruct,
   type Limits,
   type MethodName,
   type Methods,
+  type Mode,
   mode,
   type Proof,
   type ReadReply,
@@ -26,15 +35,24 @@ import {
   type RequestOf,
   type WriteRequest,
 } from '../protocol/messages.ts'
+import type { MacKeys } from '../protocol/signed-bytes.ts'
+import { isTenantName, tenantOfLogTopic } from '../protocol/tenant-topics.ts'
 import { decodeStruct, encodeStruct } from '../protocol/thrift/codec.ts'
 import type { StructSchema } from '../protocol/thrift/schema.ts'
 import { methodSchemas } from '../protocol/thrift/schemas.ts'
 import type { ApiMetrics } from './api-metrics.ts'
-import type { BearerVerifier } from './auth/bearer.ts'
-import type { CallContext } from './call-context.ts'
+import type { BearerVerifier, Caller } from './auth/bearer.ts'
+import { type Authorizer, actionOf } from './authorize/authorizer.ts'
+import { describedToCaller, errorToCaller, withLogTopic } from './authorize/caller-topics.ts'
+import { actions } from './authorize/policy.ts'
+import { type CallContext, parentOf } from './call-context.ts'
 import { packForSession, unpackBlocks } from './event-blocks.ts'
 import { NodeCalls } from './node-calls.ts'
 import { OpenedTokens } from './opened-tokens.ts'
+import { Parked } from './parked.ts'
+import { demandOf, plainDemand } from './quotas/demand.ts'
+import type { Asker, Demand, Quotas } from './quotas/quotas.ts'
+import { SessionProofs, type SignaturesWanted, signedError, signedReply } from './session-proofs.ts'
 
 /** Deadlines of the way through the switchboard and back. */
 const sessionlessDeadlineMs = 10_000
@@ -44,6 +62,8 @@ const publishDeadlineMs = 35_000
 /** On top of the reader's waitMs. */
 const readSlackMs = 5_000
 const openedTokensMaxDefault = 10_000
+/** With the message around it a frame. Only events that are unpacked for a caller can grow beyond: read fewer. */
+const replyBytesMax = frameBytesMax - 64
 
 /**
  * The principal of a session call without a bearer: the sealed token is what proves the caller, and the session at the
@@ -55,10 +75,17 @@ export interface GatewayCallsDeps {
   readonly switchboard: Switchboard
   readonly gatewayKeys: GatewayKeys
   readonly tokens: BearerVerifier
+  readonly authorizer: Authorizer
   readonly clock: Clock
   readonly metrics: ApiMetrics
   readonly logger: Logger
+  /** Default: off. */
+  readonly tracing?: Tracing | undefined
   readonly limits: Limits
+  /** Default: no limits. */
+  readonly quotas?: Quotas | undefined
+  /** Who has to sign the calls of a session. Default 'thrift'. */
+  readonly signatures?: SignaturesWanted
   /** Opened session tokens kept; default 10,000 (some 10 MB). */
   readonly openedTokensMax?: number
 }
@@ -70,55 +97,105 @@ export interface AdminCall<Q, R> {
   readonly reply: StructSchema<R>
 }
 
+/** What goes back over Thrift. */
+export type Answered = { readonly reply: Uint8Array } | { readonly error: ErrorStruct }
+
+export type AskNode = <Q, R>(call: AdminCall<Q, R>, request: Q) => Promise<R>
+
 type SessionMethod = Exclude<MethodName, 'allocate' | 'describe'>
 type AnyRequest = Methods[MethodName]['request']
 
 export class GatewayCalls {
   readonly limits: Limits
+  /** What else comes of a caller is judged by the same. */
+  readonly authorizer: Authorizer
   readonly #deps: GatewayCallsDeps
+  readonly #tracing: Tracing
   readonly #nodes: NodeCalls
   readonly #openedTokens: OpenedTokens
+  /** Of the calls of sessions. */
+  readonly proofs: SessionProofs
+  readonly #parked = new Parked()
 
   constructor(deps: GatewayCallsDeps) {
     this.limits = deps.limits
+    this.authorizer = deps.authorizer
     this.#deps = deps
+    this.#tracing = deps.tracing ?? noTracing
     this.#nodes = new NodeCalls(deps.switchboard, deps.clock)
     this.#openedTokens = new OpenedTokens(deps.gatewayKeys, deps.openedTokensMax ?? openedTokensMaxDefault)
+    this.proofs = new SessionProofs(this.#openedTokens, deps.signatures ?? 'thrift', deps.metrics)
   }
 
   /**
-   * One call of the gateway's service. Rejects only with TrunklineError. Repeating a call that was answered as
-   * retryable is the caller's business, with the same numbers.
+   * One call of the gateway's service, of a front that has proven its caller. Rejects only with TrunklineError.
+   * Repeating a call that was answered as retryable is the caller's business, with the same numbers.
    */
   async call<M extends MethodName>(method: M, request: RequestOf<M>, context: CallContext): Promise<ReplyOf<M>> {
-    return await this.#observed(method, context, async () => {
-      const body = await this.#exchange(method, request, context)
+    return await this.#observed(method, context, async (traced) => {
+      const body = await this.#exchange(method, request, traced)
       const reply = decodeStruct(methodSchemas[method].reply, body)
       return method === 'read' && asksForEvents(request) ? (withEvents(reply as ReadReply) as ReplyOf<M>) : reply
     })
   }
 
-  /** As `call`, for a front that only passes the reply on: the encoded reply struct. */
-  async callEncoded<M extends MethodName>(method: M, request: RequestOf<M>, context: CallContext): Promise<Uint8Array> {
-    return await this.#observed(method, context, async () => {
-      const body = await this.#exchange(method, request, context)
-      if (method !== 'read' || !asksForEvents(request)) return body
-      return encodeStruct(methodSchemas.read.reply, withEvents(decodeStruct(methodSchemas.read.reply, body)))
-    })
+  /** As `call`, as it came over Thrift: proven by its MAC, and so is the answer. Never rejects. */
+  async callSigned<M extends MethodName>(method: M, request: RequestOf<M>, context: CallContext): Promise<Answered> {
+    let keys: MacKeys | undefined
+    try {
+      const reply = await this.#observed(method, context, async (traced) => {
+        keys = this.proofs.ofThrift(method, request)
+        const body = await this.#exchange(method, request, traced)
+        return this.#signed(method, request, body, keys)
+      })
+      return { reply }
+    } catch (thrown) {
+      return { error: signedError(keys, method, request.proof, TrunklineError.from(thrown)) }
+    }
   }
 
-  /** A call without a session that is not part of the public service, under the caller's bearer. */
-  async administer<Q, R>(call: AdminCall<Q, R>, request: Q, context: CallContext): Promise<R> {
-    return await this.#observed(call.method, context, async () => {
-      const principal = await this.#principal(context.bearer)
-      const body = encodeStruct(call.request, request)
-      return decodeStruct(call.reply, await this.#toAny(call.method, principal, body, context))
+  /** The encoded reply, as the node made it when nothing has to be changed. */
+  #signed<M extends MethodName>(
+    method: M,
+    request: RequestOf<M>,
+    body: Uint8Array,
+    keys: MacKeys | undefined,
+  ): Uint8Array {
+    const unpacks = method === 'read' && asksForEvents(request)
+    if (keys === undefined && !unpacks) return body
+    const schema = methodSchemas[method].reply
+    const decoded = decodeStruct(schema, body)
+    const reply = unpacks ? (withEvents(decoded as ReadReply) as ReplyOf<M>) : decoded
+    const encoded = encodeStruct(schema, keys === undefined ? reply : signedReply(keys, method, request.proof, reply))
+    if (encoded.length > replyBytesMax)
+      throw new TrunklineError('BATCH_TOO_LARGE', {
+        details: { bytes: String(encoded.length), bytesMax: String(replyBytesMax), field: 'maxEvents' },
+        ...('turn' in reply ? { turn: reply.turn } : {}),
+      })
+    return encoded
+  }
+
+  /**
+   * A call without a session that is not part of the public service, under the caller's bearer. `run` asks first whether
+   * the caller may, then nodes, by the log's names.
+   */
+  async administer<R>(
+    method: InternalMethod,
+    context: CallContext,
+    run: (caller: Caller, ask: AskNode) => Promise<R>,
+  ): Promise<R> {
+    return await this.#observed(method, context, async (traced) => {
+      const caller = await this.#caller(context.bearer)
+      return await run(caller, async (call, request) => {
+        const body = encodeStruct(call.request, request)
+        return decodeStruct(call.reply, await this.#toAny(call.method, caller.principal, body, traced))
+      })
     })
   }
 
   /** Who a bearer proves. Errors: UNAUTHENTICATED, TOKEN_EXPIRED. */
   async authenticate(bearer: string | undefined): Promise<Principal> {
-    return await this.#principal(bearer)
+    return (await this.#caller(bearer)).principal
   }
 
   /** What a session token says. Errors: BAD_SESSION_TOKEN. */
@@ -126,14 +203,42 @@ export class GatewayCalls {
     return this.#openedTokens.open(session)
   }
 
+  /** Reads that wait, and later ones, are answered DRAINING: this process stops, another one serves them. Idempotent. */
+  drain(): void {
+    this.#parked.drain()
+  }
+
   async #exchange<M extends MethodName>(method: M, request: RequestOf<M>, context: CallContext): Promise<Uint8Array> {
     const bearer = request.proof?.bearer ?? context.bearer
-    if (method === 'allocate' || method === 'describe') {
-      const principal = await this.#principal(bearer)
-      if (method === 'allocate') this.#checkResume(request as AllocateRequest, principal)
-      return await this.#toAny(method, principal, encodeBody(method, withoutBearer(request)), context)
-    }
+    if (method === 'allocate') return await this.#allocate(request as AllocateRequest, bearer, context)
+    if (method === 'describe') return await this.#describe(request as DescribeRequest, bearer, context)
     return await this.#toSession(method, request as RequestOf<SessionMethod>, bearer, context)
+  }
+
+  async #allocate(request: AllocateRequest, bearer: string | undefined, context: CallContext): Promise<Uint8Array> {
+    const caller = await this.#caller(bearer)
+    this.#checkResume(request, caller.principal)
+    const access = { caller, method: 'allocate', requestId: context.requestId }
+    this.authorizer.require(access, parseTopicName(request.topic), actionOf(modeOf(request)))
+    const asked = withLogTopic(withoutSecrets(request), caller.principal.tenant)
+    const body = await this.#toAny('allocate', caller.principal, encodeBody('allocate', asked), context)
+    context.span?.set('topic', asked.topic)
+    this.authorizer.allocated(decodeStruct(methodSchemas.allocate.reply, body).sessionId, caller)
+    return body
+  }
+
+  async #describe(request: DescribeRequest, bearer: string | undefined, context: CallContext): Promise<Uint8Array> {
+    const caller = await this.#caller(bearer)
+    const access = { caller, method: 'describe', requestId: context.requestId }
+    if (request.topic !== undefined) this.authorizer.require(access, parseTopicName(request.topic), ...actions)
+    const asked = withLogTopic(withoutSecrets(request), caller.principal.tenant)
+    const body = await this.#toAny('describe', caller.principal, encodeBody('describe', asked), context)
+    if (asked.topic === undefined) return body
+    context.span?.set('topic', asked.topic)
+    if (asked.topic === request.topic) return body
+    const reply = decodeStruct(methodSchemas.describe.reply, body)
+    const topic = reply.topic === undefined ? undefined : describedToCaller(reply.topic)
+    return encodeStruct(methodSchemas.describe.reply, { ...reply, topic })
   }
 
   async #toAny(
@@ -142,15 +247,30 @@ export class GatewayCalls {
     body: Uint8Array,
     context: CallContext,
   ): Promise<Uint8Array> {
-    const envelope = encodeEnvelope({
-      version: envelopeVersion,
-      method,
-      requestId: context.requestId,
-      traceparent: context.traceparent,
-      principal,
-      body,
+    const { subject, clientId, tenant } = principal
+    const client = Buffer.from(principalHash(subject, clientId, tenant)).toString('latin1')
+    return await this.#admitted({ tenant, client }, plainDemand, context, () =>
+      this.#askAny(method, principal, body, context),
+    )
+  }
+
+  async #askAny(
+    method: InternalMethod,
+    principal: Principal,
+    body: Uint8Array,
+    context: CallContext,
+  ): Promise<Uint8Array> {
+    return await this.#switched('allocate', method, context, async (traceparent) => {
+      const envelope = encodeEnvelope({
+        version: envelopeVersion,
+        method,
+        requestId: context.requestId,
+        traceparent,
+        principal,
+        body,
+      })
+      return await this.#nodes.toAny(envelope, { deadlineMs: sessionlessDeadlineMs, signal: context.signal })
     })
-    return await this.#nodes.toAny(envelope, { deadlineMs: sessionlessDeadlineMs, signal: context.signal })
   }
 
   async #toSession(
@@ -160,24 +280,95 @@ export class GatewayCalls {
     context: CallContext,
   ): Promise<Uint8Array> {
     const token = this.#openedTokens.open(request.session)
-    const principal = bearer === undefined ? sessionBoundPrincipal : await this.#principal(bearer)
-    if (bearer !== undefined && !owns(principal, token)) throw new TrunklineError('BAD_SESSION_TOKEN')
-    const asked = withoutBearer(method === 'write' ? packed(request as RequestOf<'write'>, token) : request)
-    const envelope = encodeEnvelope({
-      version: envelopeVersion,
-      method,
-      requestId: context.requestId,
-      traceparent: context.traceparent,
-      principal,
-      sessionId: token.sessionId,
-      body: encodeBody(method, asked),
-      ...(method === 'extend' && bearer !== undefined ? { refreshed: true } : {}),
+    const caller = bearer === undefined ? undefined : await this.#caller(bearer)
+    const principal = caller?.principal ?? sessionBoundPrincipal
+    if (caller !== undefined && !owns(principal, token)) throw new TrunklineError('BAD_SESSION_TOKEN')
+    this.authorizer.requireSession(caller, token, { method, requestId: context.requestId })
+    const asker = {
+      tenant: tenantOfLogTopic(token.topic),
+      client: Buffer.from(token.principal).toString('latin1'),
+      session: token.sessionId,
+    }
+    context.span?.set('topic', token.topic)
+    context.span?.set('sessionId', token.sessionId)
+    const ask = (): Promise<Uint8Array> => this.#askNode(method, request, token, { principal, bearer }, context)
+    // It gives back what others wait for.
+    return method === 'dispose' ? await ask() : await this.#admitted(asker, demandOf(request), context, ask)
+  }
+
+  async #askNode(
+    method: SessionMethod,
+    request: RequestOf<SessionMethod>,
+    token: SessionTokenContent,
+    { principal, bearer }: { readonly principal: Principal; readonly bearer: string | undefined },
+    context: CallContext,
+  ): Promise<Uint8Array> {
+    const asked = withoutSecrets(method === 'write' ? packed(request as RequestOf<'write'>, token) : request)
+    return await this.#switched('call', method, context, async (traceparent) => {
+      const envelope = encodeEnvelope({
+        version: envelopeVersion,
+        method,
+        requestId: context.requestId,
+        traceparent,
+        principal,
+        sessionId: token.sessionId,
+        body: encodeBody(method, asked),
+        ...(method === 'extend' && bearer !== undefined ? { refreshed: true } : {}),
+      })
+      const send = (): Promise<Uint8Array> =>
+        this.#nodes.toNode(token.incarnation, envelope, {
+          deadlineMs: this.#deadlineMs(method, request),
+          cookie: token.sessionId,
+          signal: context.signal,
+        })
+      return await (waitsForEvents(request) ? this.#parked.untilDrained(send) : send())
     })
-    return await this.#nodes.toNode(token.incarnation, envelope, {
-      deadlineMs: this.#deadlineMs(method, request),
-      cookie: token.sessionId,
-      signal: context.signal,
-    })
+  }
+
+  /** Errors: TOO_MANY_REQUESTS, and those of `run`. */
+  async #admitted(
+    asker: Asker,
+    demand: Demand,
+    { whenSent, answerFactor = 1 }: CallContext,
+    run: () => Promise<Uint8Array>,
+  ): Promise<Uint8Array> {
+    const admitted = this.#deps.quotas?.admit(asker, demand)
+    if (admitted === undefined) return await run()
+    let isHeld = false
+    try {
+      const body = await run()
+      admitted.answered(body.length, body.length * (demand.unpacks ? 2 * answerFactor : 1))
+      if (whenSent !== undefined) {
+        isHeld = true
+        whenSent(() => admitted.release())
+      }
+      return body
+    } finally {
+      if (!isHeld) admitted.release()
+    }
+  }
+
+  /** The way to a node and back, as one span; `send` gets the trace context that goes with the envelope. */
+  async #switched(
+    kind: 'allocate' | 'call',
+    method: string,
+    context: CallContext,
+    send: (traceparent: string | undefined) => Promise<Uint8Array>,
+  ): Promise<Uint8Array> {
+    const parent = parentOf(context)
+    const span = this.#tracing.start('switch', method, parent)
+    const { metrics } = this.#deps
+    metrics.switchWaiting(kind, 1)
+    try {
+      const body = await send(span?.traceparent ?? parent)
+      span?.end('ok')
+      return body
+    } catch (thrown) {
+      span?.end(TrunklineError.from(thrown).name)
+      throw thrown instanceof TrunklineError ? errorToCaller(thrown) : thrown
+    } finally {
+      metrics.switchWaiting(kind, -1)
+    }
   }
 
   #deadlineMs(method: SessionMethod, request: RequestOf<SessionMethod>): number {
@@ -197,12 +388,16 @@ export class GatewayCalls {
     }
   }
 
-  async #principal(bearer: string | undefined): Promise<Principal> {
+  async #caller(bearer: string | undefined): Promise<Caller> {
     if (bearer === undefined || bearer === '')
       throw new TrunklineError('UNAUTHENTICATED', { details: { why: 'no bearer' } })
     if (bearer.length > bearerBytesMax)
       throw new TrunklineError('UNAUTHENTICATED', { details: { why: 'bearer too long' } })
-    return await this.#deps.tokens.verify(bearer)
+    const caller = await this.#deps.tokens.verify(bearer)
+    // A tenant is part of topics' names.
+    if (!isTenantName(caller.principal.tenant))
+      throw new TrunklineError('UNAUTHENTICATED', { details: { why: 'tenant' } })
+    return caller
   }
 
   /** A producer is bound to the principal that made it. */
@@ -211,20 +406,30 @@ export class GatewayCalls {
     if (!owns(principal, this.#openedTokens.open(request.resume.session))) throw new TrunklineError('BAD_SESSION_TOKEN')
   }
 
-  async #observed<R>(method: string, context: CallContext, run: () => Promise<R>): Promise<R> {
+  async #observed<R>(method: string, context: CallContext, run: (traced: CallContext) => Promise<R>): Promise<R> {
     const { clock, metrics, logger } = this.#deps
     const startedMs = clock.monotonicMs()
+    const span = this.#tracing.start('request', method, parentOf(context))
+    span?.set('method', method)
+    span?.set('requestId', context.requestId)
     try {
-      const result = await run()
+      const result = await run(span === undefined ? context : { ...context, span })
       metrics.call(method, 'ok', clock.monotonicMs() - startedMs)
+      span?.end('ok')
       return result
     } catch (thrown) {
       const error = TrunklineError.from(thrown)
       metrics.call(method, error.name, clock.monotonicMs() - startedMs)
+      span?.end(error.name)
       if (error.name === 'INTERNAL')
         logger.error(
-          { tier: 'api', requestId: context.requestId, errorCode: error.name, err: thrown },
+          { tier: 'api', requestId: context.requestId, method, errorCode: error.name, err: thrown },
           'a call failed by a defect',
+        )
+      else
+        logger.debug(
+          { tier: 'api', requestId: context.requestId, method, errorCode: error.name, remote: context.remote },
+          'a call was answered with an error',
         )
       throw error
     }
@@ -236,9 +441,16 @@ function owns(principal: Principal, token: SessionTokenContent): boolean {
   return Buffer.compare(hash, token.principal) === 0
 }
 
-function withoutBearer<Q extends AnyRequest>(request: Q): Q {
-  if (request.proof?.bearer === undefined) return request
-  const proof: Proof = { ...request.proof, bearer: undefined }
+/** Errors: BAD_REQUEST. */
+function modeOf(request: AllocateRequest): Mode {
+  const found = Object.values(mode).find((value) => value === request.mode)
+  if (found === undefined) throw new TrunklineError('BAD_REQUEST', { details: { field: 'mode' } })
+  return found
+}
+
+function withoutSecrets<Q extends AnyRequest>(request: Q): Q {
+  if (request.proof?.bearer === undefined && request.proof?.mac === undefined) return request
+  const proof: Proof = { ...request.proof, bearer: undefined, mac: undefined }
   return { ...request, proof }
 }
 
@@ -253,13 +465,21 @@ function packed(request: WriteRequest, token: SessionTokenContent): WriteRequest
   return { ...request, events: undefined, blocks }
 }
 
+function waitsForEvents(request: AnyRequest): boolean {
+  return 'waitMs' in request && (request.waitMs ?? 0) > 0
+}
+
 function asksForEvents(request: AnyRequest): boolean {
   return 'asEvents' in request && request.asEvents === true
 }
 
+/** The node has answered: an error carries the turn that it spent. */
 function withEvents(reply: ReadReply): ReadReply {
-  const events = unpackBlocks(reply.blocks ?? [])
-  return { ...reply, blocks: undefined, events }
+  try {
+    return { ...reply, blocks: undefined, events: unpackBlocks(reply.blocks ?? []) }
+  } catch (thrown) {
+    throw TrunklineError.from(thrown).with({ turn: reply.turn })
+  }
 }
 
 function encodeBody<M extends MethodName>(method: M, request: RequestOf<M>): Uint8Array {

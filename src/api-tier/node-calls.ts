@@ -1,7 +1,9 @@
-// Owns: one encoded envelope to a stream node and its answer's body back: deadlines, the brief retry of what certainly
-// did not run, and what each outcome of the switchboard means to a caller.
-// 1. Only outcomes that say "nothing ran" are retried here, at most `retryDelaysMs.length` times: whatever may have run
-//    is answered as retryable and repeated by the caller under its own numbers.
+// Owns: one encoded envelope to a stream node and its answer's body back: deadlines, and what each outcome of the
+// switchboard means to a caller.
+// 1. A call is sent once: the switchboard is patient with a key that was there a moment ago, and whatever may have run is
+//    answered as retryable and repeated by the caller under its own numbers.
+// 2. An allocation that no node heard is sent again, at most `retryDelaysMs.length` times: the next incarnation of the only
+//    node is about to serve.
 // Leaves out: who may call and what the body means (gateway-calls.ts).
 
 import { type Clock, sleep } from '../ports/clock.ts'
@@ -11,7 +13,6 @@ import { errorFromStruct } from '../protocol/error-struct.ts'
 import { TrunklineError } from '../protocol/errors.ts'
 import type { Incarnation } from '../protocol/ids.ts'
 
-/** A node that restarts or a shard that comes back is not seen for some ten milliseconds: then it is gone. */
 const retryDelaysMs = [20, 60] as const
 
 export interface NodeCallOptions {
@@ -32,33 +33,31 @@ export class NodeCalls {
 
   /** To any node with capacity. Errors: NO_CAPACITY, UNAVAILABLE, DEADLINE, and whatever the node answers. */
   async toAny(envelope: Uint8Array, options: NodeCallOptions): Promise<Uint8Array> {
-    const outcome = await this.#retried(options, (left) => this.#switchboard.allocate(envelope, left))
-    if (outcome.kind === 'unroutable') throw new TrunklineError('UNAVAILABLE', { details: { why: 'no node serves' } })
-    return bodyOf(outcome)
+    const endMs = this.#clock.monotonicMs() + options.deadlineMs
+    for (let attempt = 0; ; attempt++) {
+      const left = { ...options, deadlineMs: Math.max(1, endMs - this.#clock.monotonicMs()) }
+      const outcome = await this.#switchboard.allocate(envelope, callOptions(left))
+      if (outcome.kind !== 'unroutable') return bodyOf(outcome)
+      const delayMs = retryDelaysMs[attempt]
+      if (delayMs === undefined || options.signal?.aborted)
+        throw new TrunklineError('UNAVAILABLE', { details: { why: 'no node serves' } })
+      await sleep(this.#clock, delayMs, options.signal)
+    }
   }
 
   /** To one node. Errors: SESSION_GONE (nobody serves the key), UNAVAILABLE, DEADLINE, and whatever the node answers. */
   async toNode(key: Incarnation, envelope: Uint8Array, options: NodeCallOptions): Promise<Uint8Array> {
-    const outcome = await this.#retried(options, (left) => this.#switchboard.call(key, envelope, left))
+    const outcome = await this.#switchboard.call(key, envelope, callOptions(options))
     if (outcome.kind === 'unroutable') throw new TrunklineError('SESSION_GONE')
     return bodyOf(outcome)
   }
+}
 
-  async #retried<O extends AllocateOutcome>(
-    options: NodeCallOptions,
-    send: (left: CallOptions) => Promise<O>,
-  ): Promise<O> {
-    const endMs = this.#clock.monotonicMs() + options.deadlineMs
-    for (let attempt = 0; ; attempt++) {
-      const outcome = await send({
-        deadlineMs: Math.max(1, endMs - this.#clock.monotonicMs()),
-        ...(options.cookie === undefined ? {} : { cookie: options.cookie }),
-        ...(options.signal === undefined ? {} : { signal: options.signal }),
-      })
-      const delayMs = retryDelaysMs[attempt]
-      if (outcome.kind !== 'unroutable' || delayMs === undefined || options.signal?.aborted) return outcome
-      await sleep(this.#clock, delayMs, options.signal)
-    }
+function callOptions({ deadlineMs, cookie, signal }: NodeCallOptions): CallOptions {
+  return {
+    deadlineMs,
+    ...(cookie === undefined ? {} : { cookie }),
+    ...(signal === undefined ? {} : { signal }),
   }
 }
 
@@ -73,7 +72,8 @@ function bodyOf(outcome: Exclude<AllocateOutcome, { kind: 'unroutable' }>): Uint
     case 'no-capacity':
       throw new TrunklineError('NO_CAPACITY')
     case 'lost':
-      throw new TrunklineError('UNAVAILABLE', { details: { why: 'the node went away' } })
+      // Its successor can be asked for now: only what lies behind every node is worth waiting for.
+      throw new TrunklineError('UNAVAILABLE', { details: { why: 'the node went away' }, retryAfterMs: 0 })
     case 'timeout':
       throw new TrunklineError('DEADLINE')
   }

@@ -57,9 +57,9 @@ export class OneShot {
       source: event.source ?? `/clients/${clientId}`,
     }))
     return await this.#inSession({ topic, mode: mode.write }, publishDeadlineMs, context, async (session) => {
-      const { partitions, nextN = 1 } = session.allocated
+      const { partitions, nextN = 1, limits } = session.allocated
       const keyless = Math.floor(this.#deps.random.fraction() * partitions)
-      const write = packPlain(named, partitions, keyless)
+      const write = packPlain(named, partitions, keyless, limits.joinedBytesMax)
       const reply = await session.step('write', { n: nextN, blocks: write.blocks, commit: true })
       return positionsOf(write, reply.parts ?? [])
     })
@@ -107,10 +107,13 @@ export class OneShot {
         session.dispose()
         return result
       } catch (thrown) {
-        const gone = isErrorNamed(thrown, 'SESSION_GONE')
-        if (!gone) session.dispose()
-        if (!gone || attempt === sessionsMax || clock.monotonicMs() >= endMs || context.signal?.aborted)
+        if (!isErrorNamed(thrown, 'SESSION_GONE')) {
+          session.dispose()
           throw TrunklineError.from(thrown)
+        }
+        // The caller knows of no session.
+        if (attempt === sessionsMax || clock.monotonicMs() >= endMs || context.signal?.aborted)
+          throw new TrunklineError('UNAVAILABLE', { cause: thrown })
       }
     }
   }

@@ -1,30 +1,56 @@
-// Owns: opening session tokens once: a bounded cache of what the sealed bytes say.
+// Owns: opening session tokens once: a bounded cache of what the sealed bytes say, and of the keys of their MACs.
 // 1. Only a token that opened under our keys is kept; a forged one costs its decryption each time.
-// 2. At `tokensMax` the least recently used token is forgotten: it is opened again when it comes back.
+// 2. At `tokensMax` the least recently used token is forgotten, with its keys: both can be had again from the token.
+// 3. When the gateway keys changed everything is forgotten: what a dropped key sealed opens no more.
 // Leaves out: whether the session still lives (its node knows).
 import { LRUCache } from 'lru-cache'
 import type { GatewayKeys } from '../crypto/gateway-keys.ts'
-import { openSessionToken, type SessionTokenContent } from '../crypto/session-token.ts'
+import { openSessionToken, type SessionTokenContent, sessionSecret } from '../crypto/session-token.ts'
 import { TrunklineError } from '../protocol/errors.ts'
 import { sessionTokenBytesMax } from '../protocol/limits.ts'
+import { deriveMacKeys, type MacKeys } from '../protocol/signed-bytes.ts'
+
+interface Opened {
+  readonly content: SessionTokenContent
+  /** From the first signed request on. */
+  macKeys: MacKeys | undefined
+}
 
 export class OpenedTokens {
   readonly #keys: GatewayKeys
-  readonly #opened: LRUCache<string, SessionTokenContent>
+  readonly #opened: LRUCache<string, Opened>
+
+  #generation: number
 
   constructor(keys: GatewayKeys, tokensMax: number) {
     this.#keys = keys
+    this.#generation = keys.generation
     this.#opened = new LRUCache({ max: tokensMax })
   }
 
   /** Errors: BAD_SESSION_TOKEN, uniformly for forged, truncated, foreign and too long ones. */
   open(token: Uint8Array): SessionTokenContent {
+    return this.#open(token).content
+  }
+
+  /** Derived from the session's secret. Errors: BAD_SESSION_TOKEN. */
+  macKeys(token: Uint8Array): MacKeys {
+    const opened = this.#open(token)
+    opened.macKeys ??= deriveMacKeys(sessionSecret(this.#keys, token))
+    return opened.macKeys
+  }
+
+  #open(token: Uint8Array): Opened {
     if (token.length === 0 || token.length > sessionTokenBytesMax) throw new TrunklineError('BAD_SESSION_TOKEN')
+    if (this.#generation !== this.#keys.generation) {
+      this.#generation = this.#keys.generation
+      this.#opened.clear()
+    }
     const cacheKey = Buffer.from(token.buffer, token.byteOffset, token.byteLength).toString('latin1')
     const known = this.#opened.get(cacheKey)
     if (known !== undefined) return known
-    const content = openSessionToken(this.#keys, token)
-    this.#opened.set(cacheKey, content)
-    return content
+    const opened = { content: openSessionToken(this.#keys, token), macKeys: undefined }
+    this.#opened.set(cacheKey, opened)
+    return opened
   }
 }

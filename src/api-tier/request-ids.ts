@@ -3,16 +3,11 @@ import type { Random } from '../ports/random.ts'
 
 const sanePattern = /^[A-Za-z0-9._:+/=-]{1,64}$/
 const traceparentPattern = /^00-(?!0{32})[0-9a-f]{32}-(?!0{16})[0-9a-f]{16}-[0-9a-f]{2}$/
-const counterMax = 36 ** 6
+const idBytes = 16
 
-/** Unique in this process, and by its random start among processes: no random bytes per call. */
+/** Each of its own random bytes: callers see their ids, and a counter would tell each how much the others ask. */
 export function requestIdsFrom(random: Random): () => string {
-  const start = Buffer.from(random.bytes(8)).toString('hex')
-  let counter = 0
-  return () => {
-    counter = (counter + 1) % counterMax
-    return `${start}-${counter.toString(36)}`
-  }
+  return () => Buffer.from(random.bytes(idBytes)).toString('hex')
 }
 
 export function saneRequestId(text: unknown): string | undefined {

@@ -21,6 +21,7 @@ const endsTheCall: ReadonlySet<ErrorName> = new Set([
   'STORAGE_FAILED',
   'DRAINING',
   'NO_CAPACITY',
+  'TOO_MANY_REQUESTS',
 ])
 
 export interface ShortSessionDeps {

@@ -1,12 +1,10 @@
-// Owns: every setting of the gateway under `dev`: its schema, default, bounds and meaning. The page
-// docs/configuration.md is made from it (configuration-page.ts).
-// 1. The unit is last in the name. Numbers are plain integers in that unit.
-// 2. No setting holds a secret: secrets are named by their file (`…File`), and the effective configuration shows only
-//    that a file is set.
-// Leaves out: settings of brokers and key services, which come with their adapters.
-import { type Static, type TSchema, Type } from 'typebox'
+// Owns: the settings of the gateway itself, by theme: schema, default, bounds and meaning. The page
+// docs/configuration.md is made from them (configuration-page.ts).
+// Leaves out: TLS (tls-settings.ts), brokers (broker-settings.ts), which process has which (roles.ts).
+import { Type } from 'typebox'
 import {
   blockRawBytesMax,
+  frameBytesMax,
   keepAliveMs,
   leaseMs,
   topicPartitionsDefault,
@@ -14,207 +12,224 @@ import {
   waitMsMax,
   windowBytes,
 } from '../protocol/limits.ts'
+import { file, listenPort, pathText, secretFile, whole } from './setting.ts'
+import { tlsSettings } from './tls-settings.ts'
 
 const mebibyte = 1024 * 1024
 const minuteMs = 60_000
 const dayMs = 24 * 60 * minuteMs
 
-interface Meaning {
-  readonly description: string
-  /** Shown in the effective configuration as `set`. */
-  readonly hidden?: true
+/** Of every process. */
+export const processSettings = {
+  host: Type.String({
+    minLength: 1,
+    maxLength: 255,
+    default: '127.0.0.1',
+    description:
+      'Address that all listeners bind. Anything but loopback opens the gateway to the network, and wants TLS.',
+  }),
+  adminPort: listenPort(7479, 'Port of health and metrics.'),
+  logLevel: Type.Union(
+    [Type.Literal('debug'), Type.Literal('info'), Type.Literal('warn'), Type.Literal('error'), Type.Literal('silent')],
+    { default: 'info', description: 'Lines below this level are not written.' },
+  ),
+  logFormat: Type.Union([Type.Literal('auto'), Type.Literal('json'), Type.Literal('pretty')], {
+    default: 'auto',
+    description: 'auto writes short lines to a terminal and JSON to everything else.',
+  }),
+  connectionsMax: whole(1, 1_000_000, 10_000, 'Connections per listener; above it new ones are closed.'),
+  drainTimeoutMs: whole(0, 10 * minuteMs, 10_000, 'How long a stopping gateway finishes what it has begun.'),
+  shutdownTimeoutMs: whole(100, 15 * minuteMs, 15_000, 'When a stopping gateway ends whatever is left.'),
+  keyReloadMs: whole(
+    100,
+    10 * minuteMs,
+    5_000,
+    'How often the key files are looked at: how long a rotation or a revocation takes to be in use.',
+  ),
+  otlpEndpoint: Type.Optional(
+    Type.String({
+      pattern: '^https?://[^@\\s]+$',
+      maxLength: 1_024,
+      description:
+        'Collector that takes traces by OTLP over HTTP, `http(s)://host:port[/path]`. Default: nothing is traced.',
+    }),
+  ),
+  ...tlsSettings,
 }
 
-function whole(minimum: number, maximum: number, value: number, meaning: string): ReturnType<typeof Type.Integer> {
-  return Type.Integer({ minimum, maximum, default: value, description: meaning })
+/** Of what listens to callers. */
+export const frontSettings = {
+  httpPort: listenPort(7470, 'Port of HTTP: the JSON API and Thrift by POST.'),
+  thriftPort: listenPort(7471, 'Port of framed Thrift over TCP.'),
+  sessionSignatures: Type.Union([Type.Literal('thrift'), Type.Literal('all'), Type.Literal('optional')], {
+    default: 'thrift',
+    description:
+      'Which calls of a session must be signed with its secret: those over `thrift`, `all` (JSON too), or none (`optional`, for clients that cannot). What is signed is always checked.',
+  }),
+  accessTokenMs: whole(minuteMs, dayMs, 60 * minuteMs, 'Life of an access token.'),
+  requestTimeoutMs: whole(1_000, 10 * minuteMs, 20_000, 'A request that has not arrived whole by then is closed.'),
+  arrivingBytesMax: whole(
+    // Some of the largest requests.
+    8 * frameBytesMax,
+    64 * 1024 * mebibyte,
+    64 * mebibyte,
+    'Bytes of requests that have not arrived whole, of all connections of a listener; above it they wait, and those that stall are closed.',
+  ),
+  // Above the longest wait of a read.
+  idleTimeoutMs: whole(
+    waitMsMax + 1_000,
+    60 * minuteMs,
+    120_000,
+    'A connection without traffic for so long is closed.',
+  ),
 }
 
-const listenPort = (value: number, meaning: string): ReturnType<typeof Type.Integer> =>
-  whole(0, 65_535, value, `${meaning} 0 takes any free one.`)
+/** Of what decides who may do what. */
+export const accessSettings = {
+  policyFile: Type.Optional(
+    file(
+      'Who may do what (docs/policy.md), read again when it changes. Without it `dev` allows its client everything.',
+    ),
+  ),
+  policyPollMs: whole(100, 60 * minuteMs, 5_000, 'How often the policy file is looked at.'),
+}
 
-const pathText = { minLength: 1, maxLength: 4_096 } as const
+export const allowAllCallers = Type.Boolean({
+  default: false,
+  description: 'Whether everybody who can log in may publish, read, create and delete every topic of its tenant.',
+})
 
-const secretFile = (meaning: Meaning): ReturnType<typeof Type.String> => Type.String({ ...pathText, ...meaning })
+const rateMax = 1_000_000_000
+const perProcess = 'in one API process; 0: no limit'
 
-export const gatewaySchema = Type.Object(
-  {
-    dataDir: Type.String({
-      ...pathText,
-      default: './.trunkline/data',
-      description: 'Folder of the embedded log and of what `dev` makes beside it. Made with mode 0700.',
-    }),
-    nodeId: Type.String({
-      pattern: '^[a-zA-Z0-9-]{1,64}$',
-      default: 'dev',
-      description: 'Name of the stream node: 1 to 64 letters, digits and hyphens. One process at a time bears it.',
-    }),
-    host: Type.String({
-      minLength: 1,
-      maxLength: 255,
-      default: '127.0.0.1',
-      description: 'Address that all listeners bind. Anything but loopback opens the gateway to the network.',
-    }),
-    httpPort: listenPort(7470, 'Port of HTTP: the JSON API and Thrift by POST.'),
-    thriftPort: listenPort(7471, 'Port of framed Thrift over TCP.'),
-    adminPort: listenPort(7479, 'Port of health and metrics.'),
-    logLevel: Type.Union(
-      [
-        Type.Literal('debug'),
-        Type.Literal('info'),
-        Type.Literal('warn'),
-        Type.Literal('error'),
-        Type.Literal('silent'),
-      ],
-      { default: 'info', description: 'Lines below this level are not written.' },
-    ),
-    logFormat: Type.Union([Type.Literal('auto'), Type.Literal('json'), Type.Literal('pretty')], {
-      default: 'auto',
-      description: 'auto writes short lines to a terminal and JSON to everything else.',
-    }),
-    autoCreateTopics: Type.Boolean({
-      default: true,
-      description: 'Whether a topic that is written to for the first time is made with the defaults.',
-    }),
-    topicPartitions: whole(
-      1,
-      topicPartitionsMax,
-      topicPartitionsDefault,
-      'Partitions of a topic made without a number.',
-    ),
-    topicsMax: whole(1, 100_000, 1_000, 'Topics that may exist.'),
+/** Of what listens to callers: what tenants, clients and sessions may ask of it. */
+export const quotaSettings = {
+  tenantRequestsPerSecond: whole(0, rateMax, 0, `Requests per second of a tenant, ${perProcess}.`),
+  tenantBytesPerSecond: whole(0, rateMax, 0, `Bytes per second of a tenant, both ways, ${perProcess}.`),
+  clientRequestsPerSecond: whole(0, rateMax, 0, `Requests per second of a client, ${perProcess}.`),
+  clientBytesPerSecond: whole(0, rateMax, 0, `Bytes per second of a client, both ways, ${perProcess}.`),
+  sessionRequestsPerSecond: whole(0, rateMax, 0, `Requests per second of a session, ${perProcess}.`),
+  sessionBytesPerSecond: whole(0, rateMax, 0, `Bytes per second of a session, both ways, ${perProcess}.`),
+  tenantHeldBytesMax: whole(0, rateMax, 0, `Bytes of a tenant’s requests that are under way, ${perProcess}.`),
+  clientHeldBytesMax: whole(
+    0,
+    rateMax,
+    64 * mebibyte,
+    `Bytes of a client’s requests that are under way, ${perProcess}.`,
+  ),
+  tenantWaitingReadsMax: whole(0, 1_000_000, 0, `Reads of a tenant that wait for events, ${perProcess}.`),
+  clientWaitingReadsMax: whole(0, 1_000_000, 20_000, `Reads of a client that wait for events, ${perProcess}.`),
+  heldBytesMax: whole(
+    mebibyte,
+    rateMax,
+    256 * mebibyte,
+    'Bytes of all requests that are under way in one API process. Above it only tenants below their even share are served.',
+  ),
+}
 
-    keyringFile: Type.Optional(
-      secretFile({
-        hidden: true,
-        description: 'Keyring that wraps data keys. Default: made in the data folder, 0600.',
-      }),
-    ),
-    gatewayKeyFile: Type.Optional(
-      secretFile({
-        hidden: true,
-        description: 'Keys of session tokens and cursors. Default: made in the data folder, 0600.',
-      }),
-    ),
-    clientSecretFile: Type.Optional(
-      secretFile({
-        hidden: true,
-        description: 'File with the secret of the client `dev`. Default: one is made and written to dev.json.',
-      }),
-    ),
-    accessTokenMs: whole(minuteMs, dayMs, 60 * minuteMs, 'Life of an access token.'),
+/** Of what checks access tokens that others issued (docs/connect.md). */
+export const providerSettings = {
+  oidcIssuer: Type.Optional(
+    Type.String({
+      pattern: '^https?://[^@#?\\s]+$',
+      maxLength: 1_024,
+      description:
+        'Provider whose access tokens count beside our own, as its `iss` says it: `https://host[/path]`. Its subjects are called `oidc:<sub>`. Default: none.',
+    }),
+  ),
+  oidcAudience: Type.String({
+    minLength: 1,
+    maxLength: 256,
+    default: 'trunkline',
+    description: 'What `aud` of its tokens has to contain.',
+  }),
+  oidcCaFile: Type.Optional(
+    file('PEM of the authority that signed the certificate of `oidcIssuer`. Default: those that Node knows.'),
+  ),
+  providersFile: Type.Optional(
+    file('Providers, when there are several or when claims have other names: JSON, see docs/connect.md.'),
+  ),
+  oidcKeysKeptMs: whole(
+    minuteMs,
+    30 * dayMs,
+    dayMs,
+    'How long the last known keys of a provider count while it cannot be reached; then its tokens are answered as retryable.',
+  ),
+  oidcAllowLoopbackHttp: Type.Boolean({
+    default: false,
+    description: 'Whether a provider on this machine may be asked by http, for tries and tests.',
+  }),
+}
 
-    sessionLeaseMs: whole(1_000, 60 * minuteMs, leaseMs, 'A session that is silent for so long is closed.'),
-    keepAliveMs: whole(100, 10 * minuteMs, keepAliveMs, 'How often an idle client renews its lease; told to clients.'),
-    sessionsMax: whole(1, 1_000_000, 10_000, 'Open sessions; above it allocations answer NO_CAPACITY.'),
-    allocationsMax: whole(
-      1,
-      10_000,
-      64,
-      'Allocations that run at once; above it they wait up to 200 ms, then NO_CAPACITY.',
-    ),
-    connectionsMax: whole(1, 1_000_000, 10_000, 'Connections per listener; above it new ones are closed.'),
-    readCacheBytes: whole(blockRawBytesMax, 64 * 1024 * mebibyte, 64 * mebibyte, 'Opened blocks kept for readers.'),
-    appendBufferBytes: whole(
-      // One write window at least.
-      windowBytes,
-      64 * 1024 * mebibyte,
-      64 * mebibyte,
-      'Sealed bytes that wait for the log; above it writes are answered as retryable.',
-    ),
-    requestTimeoutMs: whole(1_000, 10 * minuteMs, 20_000, 'A request that has not arrived whole by then is closed.'),
-    // Above the longest wait of a read.
-    idleTimeoutMs: whole(
-      waitMsMax + 1_000,
-      60 * minuteMs,
-      120_000,
-      'A connection without traffic for so long is closed.',
-    ),
-    drainTimeoutMs: whole(0, 10 * minuteMs, 10_000, 'How long a stopping gateway finishes what it has begun.'),
-    shutdownTimeoutMs: whole(100, 15 * minuteMs, 15_000, 'When a stopping gateway ends whatever is left.'),
-  },
-  { additionalProperties: false },
+const nodeIdText = {
+  pattern: '^[a-zA-Z0-9-]{1,64}$',
+  description: 'Name of the stream node: 1 to 64 letters, digits and hyphens. One process at a time bears it.',
+} as const
+export const nodeId = Type.String(nodeIdText)
+export const devNodeId = Type.String({ ...nodeIdText, default: 'dev' })
+
+/** Of what holds sessions. */
+export const nodeSettings = {
+  topicPartitions: whole(1, topicPartitionsMax, topicPartitionsDefault, 'Partitions of a topic made without a number.'),
+  sessionLeaseMs: whole(1_000, 60 * minuteMs, leaseMs, 'A session that is silent for so long is closed.'),
+  keepAliveMs: whole(100, 10 * minuteMs, keepAliveMs, 'How often an idle client renews its lease; told to clients.'),
+  sessionsMax: whole(1, 1_000_000, 10_000, 'Open sessions; above it allocations answer NO_CAPACITY.'),
+  clientSessionsMax: whole(0, 1_000_000, 0, 'Open sessions of a client at one node; 0: no limit of its own.'),
+  tenantSessionsMax: whole(0, 1_000_000, 0, 'Open sessions of a tenant at one node; 0: no limit of its own.'),
+  allocationsMax: whole(
+    1,
+    10_000,
+    64,
+    'Allocations that run at once; above it they wait up to 200 ms, then NO_CAPACITY.',
+  ),
+  readCacheBytes: whole(blockRawBytesMax, 64 * 1024 * mebibyte, 64 * mebibyte, 'Opened blocks kept for readers.'),
+  appendBufferBytes: whole(
+    // Half of it takes the largest write of a client (below).
+    4 * windowBytes,
+    64 * 1024 * mebibyte,
+    64 * mebibyte,
+    'Bytes that are staged or wait for the log; above it writes are answered as retryable. At most half of it is staged.',
+  ),
+  clientStagedBytesMax: whole(
+    // One write of a plain topic may unpack to twice the window.
+    2 * windowBytes,
+    64 * 1024 * mebibyte,
+    16 * mebibyte,
+    'Bytes that a client has staged at one node and not yet acked; above it staging is TOO_MANY_REQUESTS.',
+  ),
+  tenantStagedBytesMax: whole(
+    2 * windowBytes,
+    64 * 1024 * mebibyte,
+    24 * mebibyte,
+    'Bytes that a tenant has staged at one node and not yet acked; above it staging is TOO_MANY_REQUESTS.',
+  ),
+}
+
+/** Of the embedded log and of what `dev` makes beside it. */
+export const embeddedSettings = {
+  dataDir: Type.String({
+    ...pathText,
+    default: './.trunkline/data',
+    description: 'Folder of the embedded log and of what `dev` makes beside it. Made with mode 0700.',
+  }),
+  autoCreateTopics: Type.Boolean({
+    default: true,
+    description: 'Whether a topic that is written to for the first time is made with the defaults.',
+  }),
+  topicsMax: whole(1, 100_000, 1_000, 'Topics that may exist.'),
+  clientSecretFile: Type.Optional(
+    secretFile('File with the secret of the client `dev`. Default: one is made and written to dev.json.'),
+  ),
+}
+
+/** `trunkline keys init` makes all four. */
+export const keyringFile = secretFile(
+  'Keyring that wraps data keys; the same for all stream processes. `dev` makes one in its data folder.',
 )
-
-export type GatewayConfig = Readonly<Static<typeof gatewaySchema>>
-export type SettingName = keyof GatewayConfig
-
-export interface Setting {
-  readonly name: SettingName
-  /** TRUNKLINE_HTTP_PORT of httpPort. */
-  readonly environmentName: string
-  readonly kind: 'integer' | 'boolean' | 'choice' | 'text'
-  readonly schema: TSchema
-  readonly description: string
-  readonly default: string | number | boolean | undefined
-  readonly minimum: number | undefined
-  readonly maximum: number | undefined
-  /** Of a choice. */
-  readonly choices: readonly string[]
-  readonly hidden: boolean
-}
-
-/** All settings, in the order of the page. */
-export const settings: readonly Setting[] = Object.entries(gatewaySchema.properties).map(([name, schema]) =>
-  describeSetting(name as SettingName, schema),
+export const gatewayKeyFile = secretFile(
+  'Keys of session tokens and cursors; the same for all processes. `dev` makes one in its data folder.',
 )
-
-export interface SettingConflict {
-  readonly names: readonly SettingName[]
-  readonly problem: string
-}
-
-/** What is wrong between settings that are each fine; bounds that hold between two values live here. */
-export function conflictsOf(config: GatewayConfig): readonly SettingConflict[] {
-  const conflicts: SettingConflict[] = []
-  const must = (holds: boolean, names: readonly SettingName[], problem: string): void => {
-    if (!holds) conflicts.push({ names, problem })
-  }
-  const ports = (['httpPort', 'thriftPort', 'adminPort'] as const).filter((name) => config[name] !== 0)
-  for (const [index, name] of ports.entries()) {
-    const twins = ports.slice(index + 1).filter((other) => config[other] === config[name])
-    for (const twin of twins) must(false, [name, twin], 'must differ, or be 0')
-  }
-  const { drainTimeoutMs, shutdownTimeoutMs, sessionLeaseMs, keepAliveMs: renewalMs } = config
-  must(
-    drainTimeoutMs < shutdownTimeoutMs,
-    ['drainTimeoutMs', 'shutdownTimeoutMs'],
-    'the first must be below the second',
-  )
-  must(
-    2 * renewalMs <= sessionLeaseMs,
-    ['keepAliveMs', 'sessionLeaseMs'],
-    'the first must be at most half of the second, so that one lost renewal closes no session',
-  )
-  return conflicts
-}
-
-function describeSetting(name: SettingName, schema: TSchema): Setting {
-  const facts: Record<string, unknown> = { ...schema }
-  const literals: readonly unknown[] = Array.isArray(facts['anyOf']) ? facts['anyOf'] : []
-  const choices = literals.flatMap((literal) =>
-    typeof literal === 'object' && literal !== null && 'const' in literal ? [String(literal.const)] : [],
-  )
-  const fallback = facts['default']
-  return {
-    name,
-    environmentName: `TRUNKLINE_${name.replace(/[A-Z]/g, (letter) => `_${letter}`).toUpperCase()}`,
-    kind: kindOf(name, facts['type'], choices),
-    schema,
-    description: typeof facts['description'] === 'string' ? facts['description'] : '',
-    default:
-      typeof fallback === 'string' || typeof fallback === 'number' || typeof fallback === 'boolean'
-        ? fallback
-        : undefined,
-    minimum: typeof facts['minimum'] === 'number' ? facts['minimum'] : undefined,
-    maximum: typeof facts['maximum'] === 'number' ? facts['maximum'] : undefined,
-    choices,
-    hidden: facts['hidden'] === true,
-  }
-}
-
-function kindOf(name: string, type: unknown, choices: readonly string[]): Setting['kind'] {
-  if (type === 'integer' || type === 'boolean') return type
-  if (type === 'string') return 'text'
-  if (choices.length > 0) return 'choice'
-  throw new Error(`${name} has a schema that the configuration does not know`)
-}
+export const signingKeyFile = secretFile('Key that signs access tokens; the same for all API processes.')
+export const clientsFile = file(
+  'Clients that may log in, with hashes of their secrets; the same for all API processes. `dev` has its own client too.',
+)

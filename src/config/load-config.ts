@@ -2,21 +2,18 @@
 // 1. All problems are found and told at once, each with its source and what to do, in one BAD_CONFIG.
 // 2. Values are not repeated in problems: a secret may stand where it does not belong.
 // 3. An empty variable is not set. Variables that are not ours are not looked at.
-// Leaves out: what a setting means (gateway-settings.ts).
+// 4. One file, and one environment, can serve all roles: settings of another role are left to it. Options cannot.
+// Leaves out: what a setting means (gateway-settings.ts, broker-settings.ts), who has it (roles.ts).
 import { readFileSync, statSync } from 'node:fs'
 import { Value } from 'typebox/value'
 import { TrunklineError } from '../protocol/errors.ts'
-import {
-  conflictsOf,
-  type GatewayConfig,
-  gatewaySchema,
-  type Setting,
-  type SettingName,
-  settings,
-} from './gateway-settings.ts'
 import { nearest } from './nearest-name.ts'
+import { roles } from './roles.ts'
+import type { Role, Setting } from './setting.ts'
 
 export const configFileVariable = 'TRUNKLINE_CONFIG_FILE'
+/** Of the commands of a client (src/main/cli/connection.ts), which may share the environment. */
+const clientVariables = ['TRUNKLINE_CA_FILE', 'TRUNKLINE_CLIENT_CERT_FILE', 'TRUNKLINE_CLIENT_KEY_FILE']
 const configFileBytesMax = 1024 * 1024
 
 export interface ConfigSources {
@@ -29,10 +26,10 @@ export interface ConfigSources {
 
 export type ConfigSource = 'option' | 'environment' | 'file' | 'default'
 
-export interface LoadedConfig {
-  readonly config: GatewayConfig
+export interface LoadedConfig<Config> {
+  readonly config: Config
   /** Where each value came from; settings without a value are absent. */
-  readonly sources: Readonly<Partial<Record<SettingName, ConfigSource>>>
+  readonly sources: Readonly<Partial<Record<string, ConfigSource>>>
   /** Variables that look like a misspelt setting, with the name that was probably meant. */
   readonly warnings: readonly string[]
 }
@@ -52,30 +49,34 @@ interface Given {
 }
 
 /** Errors: BAD_CONFIG with one detail per setting that has a problem. */
-export function loadConfig(given: ConfigSources): LoadedConfig {
+export function loadConfig<Config>(role: Role<Config>, given: ConfigSources): LoadedConfig<Config> {
   const problems: ConfigProblem[] = []
   const fromFile = readConfigFile(given, problems)
-  for (const name of Object.keys(given.options ?? {})) checkKnown(name, 'the option', problems)
+  for (const name of Object.keys(given.options ?? {})) checkKnown(name, role.settings, 'the option', problems)
 
   const values: Record<string, unknown> = {}
-  const sources: Partial<Record<SettingName, ConfigSource>> = {}
-  for (const setting of settings) {
+  const sources: Partial<Record<string, ConfigSource>> = {}
+  for (const setting of role.settings) {
+    const { name } = setting
     const found = givenFor(setting, given, fromFile)
-    if (found === undefined) continue
-    sources[setting.name] = found.source
-    if (Value.Check(setting.schema, found.value)) values[setting.name] = found.value
-    else problems.push({ subject: setting.name, problem: `${found.where} must be ${expected(setting)}` })
-  }
-  // Related values are checked even when others are wrong: defaults stand in for those.
-  const judged = { ...defaults(), ...values }
-  if (!Value.Check(gatewaySchema, judged)) throw new Error('settings that are each valid make no valid configuration')
-  for (const { names, problem } of conflictsOf(judged)) {
-    if (names.every((name) => !problems.some(({ subject }) => subject === name))) {
-      problems.push({ subject: names.join(', '), problem })
+    // Related values are checked even when others are wrong: defaults stand in for those.
+    if (setting.default !== undefined) values[name] = setting.default
+    if (found === undefined) {
+      if (setting.required) problems.push({ subject: name, problem: `must be set: ${setting.environmentName}` })
+      continue
     }
+    sources[name] = found.source
+    if (Value.Check(setting.schema, found.value)) values[name] = found.value
+    else problems.push({ subject: name, problem: `${found.where} must be ${expected(setting)}` })
+  }
+  for (const { names, holds, problem } of role.rules) {
+    if (problems.some(({ subject }) => names.some((name) => name === subject))) continue
+    // A rule looks at nothing but its own settings, and those are each fine.
+    if (!holds(values as Config)) problems.push({ subject: names.join(', '), problem })
   }
   if (problems.length > 0) throw configError(problems)
-  return { config: judged, sources, warnings: misspelt(given.environment) }
+  if (!role.isConfig(values)) throw new Error('settings that are each valid make no valid configuration')
+  return { config: values, sources, warnings: misspelt(given.environment) }
 }
 
 /** The lines for a person, of an error that loadConfig threw; undefined for any other. */
@@ -91,12 +92,6 @@ export function configError(problems: readonly ConfigProblem[]): TrunklineError 
     details.set(subject, earlier === undefined ? problem : `${earlier}; ${problem}`)
   }
   return new TrunklineError('BAD_CONFIG', { details: Object.fromEntries(details) })
-}
-
-function defaults(): Record<string, unknown> {
-  return Object.fromEntries(
-    settings.filter((setting) => setting.default !== undefined).map((setting) => [setting.name, setting.default]),
-  )
 }
 
 function givenFor(setting: Setting, given: ConfigSources, fromFile: ReadonlyMap<string, unknown>): Given | undefined {
@@ -120,6 +115,11 @@ function converted(setting: Setting, value: unknown): unknown {
       return /^-?\d{1,15}$/.test(value.trim()) ? Number(value) : value
     case 'boolean':
       return value === 'true' ? true : value === 'false' ? false : value
+    case 'list':
+      return value
+        .split(',')
+        .map((item) => item.trim())
+        .filter((item) => item !== '')
     case 'choice':
     case 'text':
       return value
@@ -136,6 +136,8 @@ function expected(setting: Setting): string {
       return `one of ${setting.choices.join(', ')}`
     case 'text':
       return `a text that fits: ${setting.description}`
+    case 'list':
+      return `a list that fits: ${setting.description}`
   }
 }
 
@@ -160,16 +162,16 @@ function readConfigFile(given: ConfigSources, problems: ConfigProblem[]): Readon
   if (typeof parsed !== 'object' || parsed === null || Array.isArray(parsed))
     return refuse('must be an object of settings')
   const entries = Object.entries(parsed)
-  for (const [name] of entries) checkKnown(name, 'the configuration file', problems)
+  for (const [name] of entries) checkKnown(name, allSettings(), 'the configuration file', problems)
   return new Map<string, unknown>(entries)
 }
 
-function checkKnown(name: string, where: string, problems: ConfigProblem[]): void {
-  if (settings.some((setting) => setting.name === name)) return
-  const secret = settings.find((setting) => setting.hidden && setting.name === `${name}File`)
+function checkKnown(name: string, among: readonly Setting[], where: string, problems: ConfigProblem[]): void {
+  if (among.some((setting) => setting.name === name)) return
+  const secret = among.find((setting) => setting.secret && setting.name === `${name}File`)
   const meant = nearest(
     name,
-    settings.map((setting) => setting.name),
+    among.map((setting) => setting.name),
   )
   const advice =
     secret !== undefined
@@ -181,13 +183,22 @@ function checkKnown(name: string, where: string, problems: ConfigProblem[]): voi
 }
 
 function misspelt(environment: Readonly<Record<string, string | undefined>>): readonly string[] {
-  const known = [...settings.map((setting) => setting.environmentName), configFileVariable]
+  const known = [
+    ...new Set(allSettings().map((setting) => setting.environmentName)),
+    configFileVariable,
+    ...clientVariables,
+  ]
   return Object.keys(environment)
     .filter((name) => name.startsWith('TRUNKLINE_') && !known.includes(name))
     .flatMap((name) => {
       const meant = nearest(name, known)
       return meant === undefined ? [] : [`${name} is not a setting; did you mean ${meant}?`]
     })
+}
+
+/** Invariant 4. A name may be there more than once. */
+function allSettings(): readonly Setting[] {
+  return roles.flatMap(({ settings }) => settings)
 }
 
 function ownValue(from: Readonly<Record<string, unknown>>, name: string): unknown {

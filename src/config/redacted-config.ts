@@ -1,12 +1,18 @@
 // Owns: the effective configuration as it may be logged.
-import { type GatewayConfig, settings } from './gateway-settings.ts'
+import type { Role } from './setting.ts'
+import { settingValueOf } from './setting.ts'
 
-/** A plain object for one log line: files of secrets show as `set`, settings without a value are absent. */
-export function redactedConfig(config: GatewayConfig): Readonly<Record<string, string | number | boolean>> {
+/** A plain object for one log line: files show as `set`, lists as one text, settings without a value are absent. */
+export function redactedConfig<Config extends object>(
+  role: Role<Config>,
+  config: Config,
+): Readonly<Record<string, string | number | boolean>> {
   const shown: Record<string, string | number | boolean> = {}
-  for (const { name, hidden } of settings) {
-    const value = config[name]
-    if (value !== undefined) shown[name] = hidden ? 'set' : value
+  const values = new Map<string, unknown>(Object.entries(config))
+  for (const { name, hidden } of role.settings) {
+    const value = settingValueOf(values.get(name))
+    if (value === undefined) continue
+    shown[name] = hidden ? 'set' : typeof value === 'object' ? value.join(', ') : value
   }
   return shown
 }

@@ -21,6 +21,12 @@ export interface BlockPlace {
   readonly part: number
 }
 
+/** With the tenant that the topic's data keys are wrapped for. */
+export interface OwnedPlace extends BlockPlace {
+  /** Default: the sealer's or opener's own. */
+  readonly tenant?: string | undefined
+}
+
 export interface BlockShape {
   readonly count: number
   readonly packing: number
@@ -158,6 +164,11 @@ export function shapeOf(sealed: Uint8Array, frame: SealedFrame): BlockShape {
     encoding: bytes.readUInt8(frame.shapeAt + 3),
     rawSize: bytes.readUInt32BE(frame.shapeAt + 4),
   }
+}
+
+/** Whether bytes begin as a sealed block does; more is not checked. */
+export function looksSealed(bytes: Uint8Array): boolean {
+  return magic.every((byte, index) => bytes[index] === byte)
 }
 
 /** For tools. Errors: BLOCK_DAMAGED when the frame is not sound; a sound frame may still hold a block that does not open. */

@@ -3,6 +3,10 @@
 // 2. One unwrap is in flight per wrapped key, however many blocks wait for it.
 // 3. A cached key is asked for again (in the background) after 1 h and is not used after 2 h; KEY_SHREDDED drops it
 //    at once. At most `dataKeysMax` are kept; keys that leave are wiped.
+// 4. When the provider says that access changed, keys of refused KEKs are dropped at once, also those whose unwrap was
+//    out meanwhile.
+// 5. At most `unwrapsMax` unwraps are out: a reader that catches up meets many keys at once, and asks for all of a fetch
+//    ahead of their turn. The others wait in line for keyWaitMs at most, and then have keyWaitMs for their own.
 // Leaves out: caching opened blocks, going on behind one that does not open (stream-tier).
 import type { Clock } from '../ports/clock.ts'
 import type { KeyProvider } from '../ports/key-provider.ts'
@@ -17,6 +21,7 @@ import {
   copyOf,
   frameOf,
   kekIdOf,
+  type OwnedPlace,
   readSealedHeader,
   type SealedFrame,
   type SealedHeader,
@@ -25,7 +30,7 @@ import {
 import { LruMap } from './lru-map.ts'
 import { keyAnswer } from './wait-bound.ts'
 
-export type { BlockPlace, SealedHeader }
+export type { OwnedPlace, SealedHeader }
 export { readSealedHeader }
 
 export interface OpenedBlock extends BlockShape {
@@ -36,13 +41,17 @@ export interface OpenedBlock extends BlockShape {
 
 export interface BlockOpenerOptions {
   readonly keys: KeyProvider
+  /** Of topics whose place names none. */
   readonly tenant: string
   readonly clock: Clock
   /** Default 1,000. */
   readonly dataKeysMax?: number | undefined
+  /** Default 16. */
+  readonly unwrapsMax?: number | undefined
 }
 
 const dataKeysMaxDefault = 1_000
+const unwrapsMaxDefault = 16
 const refreshAfterMs = 3_600_000
 const expireAfterMs = 7_200_000
 /** After a refresh that found the provider away. */
@@ -51,6 +60,7 @@ const refreshRetryMs = 60_000
 interface CachedKey {
   readonly secret: Uint8Array
   readonly commitment: Uint8Array
+  readonly kekId: string
   readonly topicId: TopicId
   readonly expiresAtMs: number
   refreshAtMs: number
@@ -66,6 +76,7 @@ interface WrappedKey {
   readonly kekId: string
   readonly wrapped: Uint8Array
   readonly topicId: TopicId
+  readonly tenant: string
 }
 
 /** One per node. `close` wipes all keys. */
@@ -76,12 +87,17 @@ export class BlockOpener {
   readonly #cached: LruMap<CachedKey>
   readonly #waiting = new Map<string, ((unwrapped: Unwrapped) => void)[]>()
   readonly #refreshing = new Set<string>()
+  readonly #unwrapsMax: number
+  /** Unwraps that wait for a place; at most one per key that a reader waits for (invariant 2). */
+  readonly #line: (() => void)[] = []
+  #unwraps = 0
   #closed = false
 
   constructor(options: BlockOpenerOptions) {
     this.#keys = options.keys
     this.#tenant = options.tenant
     this.#clock = options.clock
+    this.#unwrapsMax = options.unwrapsMax ?? unwrapsMaxDefault
     this.#cached = new LruMap(options.dataKeysMax ?? dataKeysMaxDefault, (key) => key.secret.fill(0))
   }
 
@@ -89,18 +105,19 @@ export class BlockOpener {
    * Synchronous when the block's key is cached. `sealed` is not kept longer than the call or its promise.
    * Errors, thrown or rejected: BLOCK_DAMAGED, KEY_UNAVAILABLE, KEY_SHREDDED.
    */
-  open(place: BlockPlace, sealed: Uint8Array): OpenedBlock | Promise<OpenedBlock> {
+  open(place: OwnedPlace, sealed: Uint8Array): OpenedBlock | Promise<OpenedBlock> {
     if (this.#closed) throw new TrunklineError('KEY_UNAVAILABLE', { details: { reason: 'closed' } })
     const frame = frameOf(sealed)
     if (frame === undefined) throw damaged()
     const name = nameOf(sealed, frame)
     const cached = this.#cached.get(name)
     const nowMs = this.#clock.monotonicMs()
+    const { tenant = this.#tenant } = place
     if (cached !== undefined && nowMs < cached.expiresAtMs) {
-      if (nowMs >= cached.refreshAtMs) this.#refresh(cached, wrappedKeyOf(name, sealed, frame))
+      if (nowMs >= cached.refreshAtMs) this.#refresh(cached, wrappedKeyOf(name, tenant, sealed, frame))
       return openWith(cached, place, sealed, frame)
     }
-    const wrapped = wrappedKeyOf(name, sealed, frame)
+    const wrapped = wrappedKeyOf(name, tenant, sealed, frame)
     // Before the provider is asked: a block of another topic is not worth a call.
     if (wrapped.topicId !== place.topicId) throw damaged()
     return new Promise((resolve, reject) => {
@@ -115,10 +132,16 @@ export class BlockOpener {
     })
   }
 
+  /** Invariant 4: drops the keys of KEKs that the provider refuses now. */
+  recheck(): void {
+    this.#cached.deleteWhere(({ kekId }) => this.#keys.refusalOf(kekId) !== undefined)
+  }
+
   /** Wipes all keys; blocks that wait fail with KEY_UNAVAILABLE. Idempotent. */
   close(): void {
     this.#closed = true
     this.#cached.clear()
+    for (const go of this.#line.splice(0)) go()
     for (const name of [...this.#waiting.keys()])
       this.#settle(name, { kind: 'failed', error: new TrunklineError('KEY_UNAVAILABLE') })
   }
@@ -143,6 +166,13 @@ export class BlockOpener {
   #adopt(name: string, key: CachedKey): void {
     if (this.#closed) {
       key.secret.fill(0)
+      return
+    }
+    const refusal = this.#keys.refusalOf(key.kekId)
+    if (refusal !== undefined) {
+      key.secret.fill(0)
+      this.#cached.delete(name)
+      this.#settle(name, { kind: 'failed', error: new TrunklineError(refusal) })
       return
     }
     this.#cached.set(name, key)
@@ -172,8 +202,42 @@ export class BlockOpener {
     )
   }
 
-  async #unwrap({ kekId, wrapped, topicId }: WrappedKey): Promise<CachedKey> {
-    const answer = this.#keys.unwrap(kekId, wrapped, { topicId, tenant: this.#tenant })
+  /** Invariant 5. */
+  async #unwrap(wanted: WrappedKey): Promise<CachedKey> {
+    if (this.#unwraps < this.#unwrapsMax) this.#unwraps += 1
+    else await this.#turn()
+    try {
+      if (this.#closed) throw new TrunklineError('KEY_UNAVAILABLE', { details: { reason: 'closed' } })
+      return await this.#unwrapNow(wanted)
+    } finally {
+      this.#passOn()
+    }
+  }
+
+  /** Resolves with a place. A provider that keeps the whole line waiting for keyWaitMs is away. */
+  #turn(): Promise<void> {
+    let go = (): void => {}
+    const turn = new Promise<void>((resolve) => {
+      go = resolve
+      this.#line.push(go)
+    })
+    return keyAnswer(this.#clock, turn).catch((error: unknown) => {
+      const at = this.#line.indexOf(go)
+      if (at >= 0) this.#line.splice(at, 1)
+      // The place came in the same moment.
+      else this.#passOn()
+      throw error
+    })
+  }
+
+  #passOn(): void {
+    const next = this.#line.shift()
+    if (next === undefined) this.#unwraps -= 1
+    else next()
+  }
+
+  async #unwrapNow({ kekId, wrapped, topicId, tenant }: WrappedKey): Promise<CachedKey> {
+    const answer = this.#keys.unwrap(kekId, wrapped, { topicId, tenant })
     const plaintext = await keyAnswer(this.#clock, answer)
     try {
       if (plaintext.length !== keySize) throw damaged()
@@ -181,6 +245,7 @@ export class BlockOpener {
       return {
         secret: plaintext.slice(),
         commitment: commitmentOf(plaintext),
+        kekId,
         topicId,
         expiresAtMs: nowMs + expireAfterMs,
         refreshAtMs: nowMs + refreshAfterMs,
@@ -208,9 +273,10 @@ function nameOf(sealed: Uint8Array, frame: SealedFrame): string {
 }
 
 /** Copies: the provider may take its time, and the block's memory may be used again. */
-function wrappedKeyOf(name: string, sealed: Uint8Array, frame: SealedFrame): WrappedKey {
+function wrappedKeyOf(name: string, tenant: string, sealed: Uint8Array, frame: SealedFrame): WrappedKey {
   return {
     name,
+    tenant,
     kekId: kekIdOf(sealed, frame),
     wrapped: copyOf(sealed, frame.wrappedAt, frame.commitmentAt),
     topicId: topicIdFromBytes(sealed.subarray(frame.topicIdAt, frame.shapeAt)),

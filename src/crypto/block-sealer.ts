@@ -5,6 +5,9 @@
 //    above 2^32 blocks: then KEY_UNAVAILABLE.
 // 4. Nothing is ever passed through unsealed.
 // 5. Keys that are not used any more are wiped.
+// 6. When another KEK becomes current (`recheck`), every topic takes a new data key before its next block; a provider that
+//    fails then leaves the old key in use as in 3. A data key whose KEK is refused is wiped at once: nothing is sealed that
+//    nobody may open.
 // Leaves out: the place of a block (the tiers), wrapping (the KeyProvider).
 import type { Clock } from '../ports/clock.ts'
 import type { DataKey, KeyProvider } from '../ports/key-provider.ts'
@@ -14,11 +17,18 @@ import type { TopicId } from '../protocol/ids.ts'
 import { sealedBlockBytesMax } from '../protocol/limits.ts'
 import type { Block } from '../protocol/messages.ts'
 import { encryptInto, keySize, nonceSize, tagSize } from './aes-gcm.ts'
-import { type BlockPlace, encodeAad, encodeKeyReference, headerSizeOf, newSealedBlock } from './block-format.ts'
+import {
+  type BlockPlace,
+  encodeAad,
+  encodeKeyReference,
+  headerSizeOf,
+  newSealedBlock,
+  type OwnedPlace,
+} from './block-format.ts'
 import { LruMap } from './lru-map.ts'
 import { keyAnswer } from './wait-bound.ts'
 
-export type { BlockPlace }
+export type { BlockPlace, OwnedPlace }
 
 /** Soft limits of one data key; the hard ones are twice as high. */
 export interface DataKeyLimits {
@@ -33,6 +43,7 @@ export interface BlockSealerOptions {
   readonly keys: KeyProvider
   readonly clock: Clock
   readonly random: Random
+  /** Of topics whose place names none. */
   readonly tenant: string
   readonly limits?: Partial<DataKeyLimits> | undefined
   /** Topics with a key at hand; the one sealed for longest ago loses its key. Default 10,000. */
@@ -51,6 +62,9 @@ interface SealingKey {
   /** Undefined once wiped: a block sealed with a wiped key would be as good as plain. */
   secret: Uint8Array | undefined
   readonly reference: Uint8Array
+  readonly kekId: string
+  /** Another KEK is current by now. */
+  superseded: boolean
   readonly lane: Uint8Array
   readonly bornAtMs: number
   blocks: number
@@ -59,6 +73,7 @@ interface SealingKey {
 
 interface TopicKeys {
   readonly topicId: TopicId
+  readonly tenant: string
   active: SealingKey | undefined
   next: SealingKey | undefined
   /** Settles, never rejects, when the provider answered or was given up. */
@@ -75,6 +90,7 @@ export class BlockSealer {
   readonly #tenant: string
   readonly #limits: DataKeyLimits
   readonly #topics: LruMap<TopicKeys>
+  #rechecks = 0
   #closed = false
 
   constructor(options: BlockSealerOptions) {
@@ -87,8 +103,8 @@ export class BlockSealer {
   }
 
   /** Resolves when a key is at hand. Errors: KEY_UNAVAILABLE. */
-  async prepare(topicId: TopicId): Promise<void> {
-    const topic = this.#topic(topicId)
+  async prepare(topicId: TopicId, tenant?: string): Promise<void> {
+    const topic = this.#topic(topicId, tenant)
     if (this.#keyAtHand(topic) === undefined) await this.#whenAnswered(topic, () => undefined)
   }
 
@@ -97,12 +113,32 @@ export class BlockSealer {
    * may therefore come out of order: await each before the next when order matters.
    * Errors, thrown or rejected: KEY_UNAVAILABLE, BLOCK_TOO_LARGE.
    */
-  seal(block: Block, place: BlockPlace): Uint8Array | Promise<Uint8Array> {
+  seal(block: Block, place: OwnedPlace): Uint8Array | Promise<Uint8Array> {
     if (block.partition !== place.partition) throw new Error('a block is sealed for its own partition')
-    const topic = this.#topic(place.topicId)
+    const topic = this.#topic(place.topicId, place.tenant)
     const key = this.#keyAtHand(topic)
     if (key !== undefined) return sealWith(key, block, place)
     return this.#whenAnswered(topic, (later) => sealWith(later, block, place))
+  }
+
+  /** Invariant 6; called after each change at the provider. */
+  recheck(): void {
+    this.#rechecks += 1
+    for (const topic of this.#topics.values()) {
+      const { active, next } = topic
+      if (active !== undefined && this.#keys.refusalOf(active.kekId) !== undefined) {
+        wipe(active)
+        topic.active = undefined
+      } else if (active !== undefined && !this.#isCurrent(active, topic.topicId)) active.superseded = true
+      if (next !== undefined && !this.#isCurrent(next, topic.topicId)) {
+        wipe(next)
+        topic.next = undefined
+      }
+    }
+  }
+
+  #isCurrent({ kekId }: Pick<SealingKey, 'kekId'>, topicId: TopicId): boolean {
+    return this.#keys.isCurrent(kekId, { topicId, tenant: this.#tenant })
   }
 
   /** Wipes all keys; later calls fail with KEY_UNAVAILABLE. Idempotent. */
@@ -111,12 +147,13 @@ export class BlockSealer {
     this.#topics.clear()
   }
 
-  #topic(topicId: TopicId): TopicKeys {
+  #topic(topicId: TopicId, tenant = this.#tenant): TopicKeys {
     if (this.#closed) throw new TrunklineError('KEY_UNAVAILABLE', { details: { reason: 'closed' } })
     const known = this.#topics.get(topicId)
     if (known !== undefined) return known
     const topic: TopicKeys = {
       topicId,
+      tenant,
       active: undefined,
       next: undefined,
       pending: undefined,
@@ -130,7 +167,7 @@ export class BlockSealer {
   #keyAtHand(topic: TopicKeys): SealingKey | undefined {
     const nowMs = this.#clock.monotonicMs()
     const { active } = topic
-    if (active !== undefined && !this.#reached(active, 1, nowMs)) {
+    if (active !== undefined && !active.superseded && !this.#reached(active, 1, nowMs)) {
       if (topic.next === undefined && this.#reached(active, prefetchShare, nowMs)) this.#fetch(topic, nowMs)
       return active
     }
@@ -184,8 +221,11 @@ export class BlockSealer {
 
   /** Adopts the key whenever it comes, also after it was given up: asking again would cost one more. */
   async #generate(topic: TopicKeys): Promise<void> {
-    const key = await this.#keys.generate({ topicId: topic.topicId, tenant: this.#tenant })
+    const rechecks = this.#rechecks
+    const key = await this.#keys.generate({ topicId: topic.topicId, tenant: topic.tenant })
     try {
+      // Asked for before a change that it does not know of: the caller asks once more, as often as there are changes.
+      if (rechecks !== this.#rechecks && !this.#isCurrent(key, topic.topicId)) return
       if (topic.dropped || topic.next !== undefined) return
       topic.next = this.#sealingKey(key, topic.topicId)
       topic.failure = undefined
@@ -199,6 +239,8 @@ export class BlockSealer {
     return {
       secret: key.plaintext.slice(),
       reference: encodeKeyReference(key, topicId),
+      kekId: key.kekId,
+      superseded: false,
       lane: this.#random.bytes(laneSize),
       bornAtMs: this.#clock.monotonicMs(),
       blocks: 0,

@@ -1,6 +1,6 @@
 // Owns: sealing and opening cursors (docs/formats.md "Sealed cursor"). The content is opaque here.
 // 1. One subkey per CursorSealer, derived from a random salt; its nonces count from 0; before they run out the sealer
-//    takes another salt. So no number of cursors wears a gateway key out.
+//    takes another salt. So no number of cursors wears a gateway key out. The same when another gateway key is current.
 // 2. The seal is bound to (cluster, tenant, topic id); the scope's hash is in the clear only to name the error.
 // Leaves out: what a cursor says (src/protocol), whether its positions still exist.
 import { createHash } from 'node:crypto'
@@ -35,6 +35,7 @@ export class CursorSealer {
   readonly #random: Random
   readonly #sealsPerSalt: number
   #subkey: Uint8Array | undefined
+  #keyId = ''
   /** Header and scope; the counter is written into it, so the AAD costs no copy per cursor. */
   #aad: Buffer
   #counter = 0
@@ -67,9 +68,9 @@ export class CursorSealer {
   }
 
   #subkeyForNext(): Uint8Array {
-    if (this.#subkey !== undefined && this.#counter < this.#sealsPerSalt) return this.#subkey
-    this.close()
     const keyId = this.#keys.currentId
+    if (this.#subkey !== undefined && this.#counter < this.#sealsPerSalt && keyId === this.#keyId) return this.#subkey
+    this.close()
     const salt = this.#random.bytes(saltSize)
     const subkey = this.#keys.subkey(keyId, salt, label, keySize)
     if (subkey === undefined) throw new Error('the current gateway key does not live')
@@ -80,6 +81,7 @@ export class CursorSealer {
     header.set(salt, saltAt)
     this.#aad = aadOf(header, this.#scope)
     this.#subkey = subkey
+    this.#keyId = keyId
     this.#counter = 0
     return subkey
   }

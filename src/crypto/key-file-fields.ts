@@ -8,17 +8,28 @@ export const keyFileKind = { gatewayKeys: 'trunkline-gateway-keys', keyring: 'tr
 export type KeyFileKind = (typeof keyFileKind)[keyof typeof keyFileKind]
 
 const knownKinds: readonly string[] = Object.values(keyFileKind)
-const versionNow = 1
+const numberMax = 2 ** 48
 
-type Fields = ReadonlyMap<string, unknown>
+export type Fields = ReadonlyMap<string, unknown>
 
 /** Details name what is wrong, never what was read. */
 export function unreadable(reason: string, cause?: unknown): TrunklineError {
   return new TrunklineError('KEYRING_UNREADABLE', { details: { reason }, ...(cause === undefined ? {} : { cause }) })
 }
 
-/** Errors: KEYRING_UNREADABLE, KEYRING_WRONG. The parser's own error is dropped: its text quotes the file. */
-export function parseKeyFile(text: string, kind: KeyFileKind): Fields {
+/** Which kind of key file this is; undefined when it is none. */
+export function keyFileKindOf(text: string): KeyFileKind | undefined {
+  try {
+    const kind = fieldsOf(JSON.parse(text), 'file').get('kind')
+    return Object.values(keyFileKind).find((known) => known === kind)
+  } catch {
+    // Whoever parses it says what is wrong, without the text.
+    return undefined
+  }
+}
+
+/** Versions 1 to `versionMax`. Errors: KEYRING_UNREADABLE, KEYRING_WRONG. The parser's own error is dropped: its text quotes the file. */
+export function parseKeyFile(text: string, kind: KeyFileKind, versionMax: number): Fields {
   let parsed: unknown
   try {
     parsed = JSON.parse(text)
@@ -33,13 +44,29 @@ export function parseKeyFile(text: string, kind: KeyFileKind): Fields {
     }
     throw unreadable('kind')
   }
-  if (fields.get('version') !== versionNow) throw unreadable('version')
+  const version = fields.get('version')
+  if (typeof version !== 'number' || !Number.isInteger(version) || version < 1 || version > versionMax)
+    throw unreadable('version')
   return fields
 }
 
 export function fieldsOf(value: unknown, what: string): Fields {
   if (typeof value !== 'object' || value === null || Array.isArray(value)) throw unreadable(what)
   return new Map(Object.entries(value))
+}
+
+/** Like listOf, and may be empty or missing. */
+export function entriesOf(fields: Fields, name: string, countMax: number): readonly Fields[] {
+  const value = fields.get(name) ?? []
+  if (!Array.isArray(value) || value.length > countMax) throw unreadable(name)
+  return value.map((entry: unknown) => fieldsOf(entry, name))
+}
+
+/** A whole number from 0; 0 when it is missing. */
+export function countOf(fields: Fields, name: string): number {
+  const value = fields.get(name) ?? 0
+  if (typeof value !== 'number' || !Number.isInteger(value) || value < 0 || value > numberMax) throw unreadable(name)
+  return value
 }
 
 export function listOf(fields: Fields, name: string, countMax: number): readonly Fields[] {

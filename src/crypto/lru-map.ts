@@ -45,6 +45,15 @@ export class LruMap<V> {
     this.#onDrop(value)
   }
 
+  /** Drops every value that `isOver` says so of. */
+  deleteWhere(isOver: (value: V) => boolean): void {
+    for (const [key, value] of [...this.#entries]) if (isOver(value)) this.delete(key)
+  }
+
+  values(): IterableIterator<V> {
+    return this.#entries.values()
+  }
+
   clear(): void {
     for (const key of [...this.#entries.keys()]) this.delete(key)
   }

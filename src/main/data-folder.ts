@@ -9,8 +9,9 @@ import { existsSync } from 'node:fs'
 import { mkdir, readFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { openEmbeddedLog } from '../adapters/embedded/open.ts'
+import type { WatchedKeyFile } from '../adapters/keyring/key-file-watch.ts'
 import { loadOrCreate, loadOrCreateGatewayKeys } from '../adapters/keyring/key-files.ts'
-import { openKeyring } from '../adapters/keyring/keyring-provider.ts'
+import { type KeyringProvider, openKeyring } from '../adapters/keyring/keyring-provider.ts'
 import { generateSigningJwk, parseSigningJwk, type SigningJwk } from '../api-tier/auth/signing-key.ts'
 import { readSecretFile } from '../config/secret-file.ts'
 import type { GatewayKeys } from '../crypto/gateway-keys.ts'
@@ -19,6 +20,7 @@ import type { EventLog } from '../ports/event-log.ts'
 import type { KeyProvider } from '../ports/key-provider.ts'
 import type { Random } from '../ports/random.ts'
 import { TrunklineError } from '../protocol/errors.ts'
+import { gatewayKeysFile, keyringFile } from './key-reload.ts'
 
 export interface DevClient {
   readonly clientId: string
@@ -31,6 +33,8 @@ export interface DataFolder {
   readonly gatewayKeys: GatewayKeys
   readonly signingKey: SigningJwk
   readonly devClient: DevClient
+  /** Where the keys lie, to be watched. */
+  readonly keyFiles: readonly WatchedKeyFile[]
   close(): Promise<void>
 }
 
@@ -57,20 +61,23 @@ export async function openDataFolder(options: DataFolderOptions): Promise<DataFo
     const create = { create: true, clock, random }
     // ring-id is written last of all: where it is, the folder was complete once, and no key may be made anew.
     const isNew = !existsSync(join(dir, ringIdFile))
-    const gatewayKeys = await loadOrCreateGatewayKeys(options.gatewayKeyFile ?? join(dir, 'gateway-keys.json'), {
+    const gatewayKeyPath = options.gatewayKeyFile ?? join(dir, 'gateway-keys.json')
+    const gatewayKeys = await loadOrCreateGatewayKeys(gatewayKeyPath, {
       ...create,
       create: isNew && options.gatewayKeyFile === undefined,
     })
     const freshJwk = JSON.stringify(await generateSigningJwk(random))
     const signingKey = await loadOrCreate(join(dir, 'signing-key.json'), create, parseSigningJwk, () => freshJwk)
     const devClient = await openDevClient(options)
-    const keys = await openKeyringOf(options, isNew)
+    const keyringPath = options.keyringFile ?? join(dir, 'keyring.json')
+    const keys = await openKeyringOf(options, keyringPath, isNew)
     return {
       log,
       keys,
       gatewayKeys,
       signingKey,
       devClient,
+      keyFiles: [keyringFile(keyringPath, keys), gatewayKeysFile(gatewayKeyPath, gatewayKeys)],
       close: async () => {
         await log.close()
         await keys.close()
@@ -86,13 +93,13 @@ export async function openDataFolder(options: DataFolderOptions): Promise<DataFo
 /** Written when the folder's first keyring is opened: from then on only that ring fits the data. */
 const ringIdFile = 'ring-id'
 
-async function openKeyringOf(options: DataFolderOptions, isNew: boolean): Promise<KeyProvider> {
-  const { dir, keyringFile, clock, random } = options
+async function openKeyringOf(options: DataFolderOptions, path: string, isNew: boolean): Promise<KeyringProvider> {
+  const { dir, clock, random } = options
   const ringIdPath = join(dir, ringIdFile)
   const expectedRingId = isNew ? undefined : (await readFile(ringIdPath, 'utf8')).trim()
   // A keyring that is missing though there is data must not be made anew: nothing would open any more.
-  const create = isNew && keyringFile === undefined
-  const keys = await openKeyring(keyringFile ?? join(dir, 'keyring.json'), { create, expectedRingId, clock, random })
+  const create = isNew && options.keyringFile === undefined
+  const keys = await openKeyring(path, { create, expectedRingId, clock, random })
   if (isNew) {
     const ringId = (): string => `${keys.ringId}\n`
     // Whole and on the disk before anything is acked: an empty one after a power cut would fit no keyring.

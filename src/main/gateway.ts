@@ -4,30 +4,21 @@
 import { systemClock } from '../adapters/clock/system-clock.ts'
 import { InProcessHub } from '../adapters/in-process/in-process-switchboard.ts'
 import { systemRandom } from '../adapters/random/system-random.ts'
-import { ClientRegistry, hashClientSecret } from '../api-tier/auth/client-registry.ts'
-import { JwtVerifier } from '../api-tier/auth/jwt-verifier.ts'
-import { publicJwk } from '../api-tier/auth/signing-key.ts'
-import { TokenIssuer } from '../api-tier/auth/token-issuer.ts'
-import { GatewayCalls } from '../api-tier/gateway-calls.ts'
-import { buildAdminApp } from '../api-tier/http/admin.ts'
-import { buildHttpApp } from '../api-tier/http/app.ts'
-import { closeHttp, listenHttp } from '../api-tier/http/http-listener.ts'
-import { ThriftDispatcher } from '../api-tier/thrift/dispatcher.ts'
-import { ThriftTcpServer } from '../api-tier/thrift/tcp-server.ts'
-import type { GatewayConfig } from '../config/gateway-settings.ts'
-import { loadConfig } from '../config/load-config.ts'
+import { hashClientSecret, type StaticClient } from '../api-tier/auth/client-registry.ts'
+import { configError, loadConfig } from '../config/load-config.ts'
 import { redactedConfig } from '../config/redacted-config.ts'
-import { createLogger, type Logger } from '../observability/log.ts'
-import { createMetrics, type MetricsRegistry } from '../observability/metrics.ts'
-import { apiTierMetrics, streamTierMetrics } from '../observability/tier-metrics.ts'
-import type { Switchboard } from '../ports/switchboard.ts'
-import { makeIncarnation } from '../protocol/ids.ts'
-import { defaultLimits } from '../protocol/limits.ts'
-import type { Limits } from '../protocol/messages.ts'
-import { StreamNode } from '../stream-tier/stream-node.ts'
-import { packageVersion } from './cli/package-version.ts'
-import { type DataFolder, openDataFolder } from './data-folder.ts'
-import { StreamSupervisor } from './stream-supervisor.ts'
+import { devRole, type GatewayConfig } from '../config/roles.ts'
+import type { Logger } from '../observability/log.ts'
+import { defaultTenant } from '../protocol/tenant-topics.ts'
+import { startAdminPart } from './admin-part.ts'
+import { startApiPart } from './api-part.ts'
+import { readClientsFile } from './clients-file.ts'
+import { type DataFolder, type DevClient, openDataFolder } from './data-folder.ts'
+import { watchKeyFiles } from './key-reload.ts'
+import { closeParts, loggerOf, makeParts, type Parts } from './parts.ts'
+import { PolicySource } from './policy-source.ts'
+import { type Provider, readProviders } from './providers-file.ts'
+import { limitsOf, makeStreamPart } from './stream-part.ts'
 
 /** Every setting of docs/configuration.md; what is not given takes its default. */
 export interface GatewayOptions extends Partial<GatewayConfig> {
@@ -48,7 +39,8 @@ export interface Gateway {
   close(): Promise<void>
 }
 
-const audience = 'trunkline'
+/** Boots of the node in a row that may fail: the log is in this process, and waiting does not bring it back. */
+const failuresMax = 5
 
 /**
  * Errors: BAD_CONFIG, DATA_DIR_…, KEYRING_…, STORAGE_…; an address that cannot be had rejects with Node's own error
@@ -56,160 +48,116 @@ const audience = 'trunkline'
  */
 export async function startGateway(options: GatewayOptions): Promise<Gateway> {
   const { logger: given, ...settings } = options
-  const { config } = loadConfig({ options: settings, environment: {} })
-  const clock = systemClock
-  const random = systemRandom
-  const { host, logLevel, logFormat } = config
-  const version = packageVersion()
-  const logger = given ?? createLogger({ level: logLevel, format: logFormat, nowMs: () => clock.nowMs() })
-  const limits = { ...defaultLimits, leaseMs: config.sessionLeaseMs, keepAliveMs: config.keepAliveMs }
-  const registry = createMetrics()
-  registry.metrics.buildInfo.set({ version, node_version: process.version }, 1)
-  logger.info({ settings: redactedConfig(config) }, 'effective configuration')
-  const folder = await openDataFolder({
-    dir: config.dataDir,
-    clock,
-    random,
-    topicsMax: config.topicsMax,
-    keyringFile: config.keyringFile,
-    gatewayKeyFile: config.gatewayKeyFile,
-    clientSecretFile: config.clientSecretFile,
-    onProblem: (problem) => logger.error({ err: problem }, 'the embedded log met a problem'),
-  })
-  const started: { close(): Promise<unknown> }[] = [folder]
+  const { config } = loadConfig(devRole, { options: settings, environment: {} })
+  const providers = readProviders(config)
+  const logger = given ?? loggerOf(config, {})
+  logger.info({ settings: redactedConfig(devRole, config) }, 'effective configuration')
+  const parts = await makeParts(config, logger, { role: 'dev', instanceId: config.nodeId })
+  const started: (() => Promise<unknown>)[] = [() => closeParts(parts)]
   try {
-    const hub = new InProcessHub(clock)
-    const epoch = (): string => clock.nowMs().toString(36) + Buffer.from(random.bytes(4)).toString('hex')
-    const supervisor = new StreamSupervisor({
-      clock,
-      logger,
-      metrics: registry.metrics,
-      factory: () =>
-        new StreamNode({
-          incarnation: makeIncarnation(config.nodeId, epoch()),
-          log: folder.log,
-          switchboard: hub.connect(),
-          keys: folder.keys,
-          gatewayKeys: folder.gatewayKeys,
-          clock,
-          random,
-          limits,
-          bounds: config,
-          metrics: streamTierMetrics(registry.metrics),
-          logger: logger.with({ tier: 'stream' }),
-          version,
-          topics: { autoCreate: config.autoCreateTopics, partitions: config.topicPartitions },
-        }),
-    })
-    await supervisor.start()
-    started.unshift({ close: () => supervisor.drain() })
-    const api = await startApi({
-      config,
-      folder,
-      switchboard: hub.connect(),
-      limits,
-      registry,
-      logger,
-      version,
-      started,
-    })
-    const admin = await buildAdminApp({
-      notReady: () => (supervisor.isServing ? [] : ['no stream node serves']),
-      metricsText: () => registry.text(),
-      metricsContentType: registry.contentType,
-      logger,
-    })
-    started.unshift({ close: () => admin.close() })
-    const adminPort = await listenHttp(admin, { host, port: config.adminPort, connectionsMax: config.connectionsMax })
-
-    // The listeners and the node together: the node answers parked reads, so that nothing waits for anything else.
-    const drain = async (): Promise<void> => {
-      await Promise.all([api.drain(), supervisor.drain()])
-      await admin.close()
-      await folder.close()
-    }
-    let closing: Promise<void> | undefined
-    return {
-      ...api.urls,
-      adminUrl: `http://${host}:${adminPort.port}`,
-      ...folder.devClient,
-      ended: supervisor.ended,
-      close: () => {
-        closing ??= drain()
-        return closing
-      },
-    }
+    const folder = await folderOf(config, logger)
+    started.unshift(() => folder.close())
+    const unwatch = watchKeyFiles(parts, config, folder.keyFiles)
+    started.unshift(unwatch)
+    return await startOn(folder, config, providers, parts, started, unwatch)
   } catch (thrown) {
-    for (const part of started) await part.close()
+    for (const close of started) await close()
     throw thrown
   }
 }
 
-interface ApiParts {
-  readonly config: GatewayConfig
-  readonly folder: DataFolder
-  readonly switchboard: Switchboard
-  readonly limits: Limits
-  readonly registry: MetricsRegistry
-  readonly logger: Logger
-  readonly version: string
-  /** Gets what must be closed when the start fails later. */
-  readonly started: { close(): Promise<unknown> }[]
-}
+/** `started` gets what must be closed when the start fails later. */
+async function startOn(
+  folder: DataFolder,
+  config: GatewayConfig,
+  providers: readonly Provider[],
+  parts: Parts,
+  started: (() => Promise<unknown>)[],
+  unwatch: () => Promise<void>,
+): Promise<Gateway> {
+  const { log, keys, gatewayKeys, signingKey, devClient } = folder
+  const clients = clientsOf(devClient, config)
+  const policy = policyOf(config, parts)
+  if (policy !== undefined) started.unshift(async () => policy.close())
+  const hub = new InProcessHub(parts.clock)
+  const supervisor = makeStreamPart({
+    parts,
+    config,
+    autoCreateTopics: config.autoCreateTopics,
+    log,
+    switchboard: () => hub.connect(),
+    keys,
+    gatewayKeys,
+    patience: { failuresMax, firstMustBoot: true },
+  })
+  await supervisor.start()
+  started.unshift(() => supervisor.drain())
+  const api = await startApiPart({
+    parts,
+    config,
+    switchboard: hub.connect(),
+    limits: limitsOf(config),
+    gatewayKeys,
+    signingKey,
+    clients,
+    policy,
+    providers,
+    // The log's own name: tokens stay valid over a restart on other ports.
+    issuer: `urn:trunkline:${await log.clusterId()}`,
+  })
+  started.unshift(() => api.drain())
+  const admin = await startAdminPart(parts, config, () => (supervisor.isServing ? [] : ['no stream node serves']))
 
-/** The API tier with its two listeners. */
-async function startApi(
-  parts: ApiParts,
-): Promise<{ urls: Pick<Gateway, 'httpUrl' | 'thriftUrl'>; drain(): Promise<void> }> {
-  const { config, folder, switchboard, limits, registry, logger, version, started } = parts
-  const { host, connectionsMax, drainTimeoutMs } = config
-  const clock = systemClock
-  const random = systemRandom
-  // The log's own name: tokens stay valid over a restart on other ports.
-  const issuer = `urn:trunkline:${await folder.log.clusterId()}`
-  const metrics = apiTierMetrics(registry.metrics)
-  const tokens = new JwtVerifier({ jwks: { keys: [publicJwk(folder.signingKey)] }, issuer, audience, clock })
-  const calls = new GatewayCalls({
-    switchboard,
-    gatewayKeys: folder.gatewayKeys,
-    tokens,
-    clock,
-    metrics,
-    logger,
-    limits,
-  })
-  const dispatcher = new ThriftDispatcher({ calls, metrics })
-  const { clientId, clientSecret } = folder.devClient
-  const devClient = { clientId, secretHash: hashClientSecret(clientSecret), subject: clientId, tenant: 'default' }
-  const lifetimeSeconds = Math.floor(config.accessTokenMs / 1_000)
-  const app = await buildHttpApp({
-    calls,
-    dispatcher,
-    oauth: {
-      issuer: new TokenIssuer({ key: folder.signingKey, issuer, audience, clock, random, lifetimeSeconds }),
-      clients: new ClientRegistry([devClient]),
-    },
-    clock,
-    random,
-    metrics,
-    logger,
-    version,
-    limits: { requestTimeoutMs: config.requestTimeoutMs, connectionTimeoutMs: config.idleTimeoutMs },
-  })
-  app.server.on('connection', (socket) => {
-    registry.metrics.httpConnections.add({}, 1)
-    socket.once('close', () => registry.metrics.httpConnections.add({}, -1))
-  })
-  started.unshift({ close: () => app.close() })
-  const http = await listenHttp(app, { host, port: config.httpPort, connectionsMax })
-  const tcpLimits = { frameTimeoutMs: config.requestTimeoutMs, idleTimeoutMs: config.idleTimeoutMs }
-  const tcp = new ThriftTcpServer({ dispatcher, clock, random, metrics, logger, connectionsMax, limits: tcpLimits })
-  started.unshift({ close: () => tcp.close() })
-  const thrift = await tcp.listen({ host, port: config.thriftPort })
+  // The listeners and the node together: the node answers parked reads, so that nothing waits for anything else.
+  const drain = async (): Promise<void> => {
+    await Promise.all([api.drain(), supervisor.drain()])
+    policy?.close()
+    await admin.close()
+    await unwatch()
+    await folder.close()
+    await closeParts(parts)
+  }
+  let closing: Promise<void> | undefined
   return {
-    urls: { httpUrl: `http://${host}:${http.port}`, thriftUrl: `thrift://${host}:${thrift.port}` },
-    drain: async () => {
-      await Promise.all([tcp.drain(drainTimeoutMs), closeHttp(app, drainTimeoutMs, clock)])
+    httpUrl: api.httpUrl,
+    thriftUrl: api.thriftUrl,
+    adminUrl: admin.adminUrl,
+    ...devClient,
+    ended: supervisor.ended,
+    close: () => {
+      closing ??= drain()
+      return closing
     },
   }
+}
+
+/** Without a file the one client may do everything. Errors: BAD_CONFIG. */
+function policyOf({ policyFile: path, policyPollMs: pollMs }: GatewayConfig, parts: Parts): PolicySource | undefined {
+  const { clock, logger, registry } = parts
+  return path === undefined ? undefined : new PolicySource({ path, pollMs, clock, logger, metrics: registry.metrics })
+}
+
+async function folderOf(config: GatewayConfig, logger: Logger): Promise<DataFolder> {
+  const { dataDir: dir, topicsMax, keyringFile, gatewayKeyFile, clientSecretFile } = config
+  return await openDataFolder({
+    dir,
+    clock: systemClock,
+    random: systemRandom,
+    topicsMax,
+    keyringFile,
+    gatewayKeyFile,
+    clientSecretFile,
+    onProblem: (problem) => logger.error({ err: problem }, 'the embedded log met a problem'),
+  })
+}
+
+/** Errors: BAD_CONFIG. */
+function clientsOf({ clientId, clientSecret }: DevClient, { clientsFile }: GatewayConfig): readonly StaticClient[] {
+  const own = { clientId, secretHash: hashClientSecret(clientSecret), subject: clientId, tenant: defaultTenant }
+  const others = clientsFile === undefined ? [] : readClientsFile(clientsFile)
+  if (others.some((client) => client.clientId === clientId))
+    throw configError([
+      { subject: 'clientsFile', problem: `its file must not name ${clientId}: that is the gateway's own` },
+    ])
+  return [own, ...others]
 }

@@ -5,7 +5,8 @@
 //    knows, or the writer retires.
 // 3. After fence(identity, …) has answered offset B for a partition, no record of that identity ever lands there at an
 //    offset ≥ B, and every record of it below B is visible to fetch.
-// 4. Offsets of a partition grow by one per record, barriers included.
+// 4. Offsets of a partition grow by one per record, barriers included; a plain topic may have holes (transactions and
+//    compaction of others).
 // Leaves out: sealing, joining of producers into batches, looking up what landed (all in the stream tier).
 import type { ErrorName } from '../protocol/errors.ts'
 import type { Incarnation, TopicId, TopicName } from '../protocol/ids.ts'
@@ -15,17 +16,30 @@ export interface TopicPartition {
   readonly partition: number
 }
 
+/** Where a batch goes. With `topicId`, a topic made anew under the same name refuses it as TOPIC_CHANGED. */
+export interface AppendTarget extends TopicPartition {
+  readonly topicId?: TopicId | undefined
+}
+
 /** What the log stores: `value` as given, and our one binary header `tl` (src/protocol/record-header.ts) or null. */
 export interface AppendRecord {
   readonly key: Uint8Array | null
   readonly value: Uint8Array
   readonly header: Uint8Array | null
+  /** Plain topics only: headers beside ours, in order; names may repeat, a value may be null. Absent: none. */
+  readonly headers?: readonly RecordField[] | undefined
+  /** Plain topics only: the value is null (a tombstone), and `value` is empty. */
+  readonly nullValue?: boolean | undefined
 }
+
+export type RecordField = readonly [name: string, value: Uint8Array | null]
 
 export interface LogRecord extends AppendRecord {
   readonly offset: number
-  /** Set by the log at append; never decreases inside a partition. */
+  /** Set by the log at append; never decreases inside a partition (an adopted topic may keep its writers' times). */
   readonly appendTimeMs: number
+  /** The log's own check says that its bytes are not what was written: nothing of it is served, and it is told. */
+  readonly damaged?: boolean | undefined
 }
 
 export type AppendOutcome =
@@ -46,7 +60,7 @@ export interface LogWriter {
    * Appends one batch to one partition; the records are one unit (all or none, consecutive offsets).
    * The caller has at most one batch in flight per partition (an assertion).
    */
-  append(at: TopicPartition, records: readonly AppendRecord[]): Promise<AppendOutcome>
+  append(at: AppendTarget, records: readonly AppendRecord[]): Promise<AppendOutcome>
   /** Settles once, with the reason, when the incarnation ends; every later append answers `retired`. */
   readonly retired: Promise<RetireReason>
   close(): Promise<void>
@@ -65,7 +79,10 @@ export interface FetchPosition extends TopicPartition {
 }
 
 export interface FetchOptions {
-  /** tail: long polls at the end; catchup: answers at once; lookup: as catchup, at the leader, below a known barrier. */
+  /**
+   * tail: long polls at the end; catchup: answers at once; lookup: as catchup, at the leader, below a known barrier: it
+   * waits for nobody's transaction, and takes what was given up for data.
+   */
   readonly lane: 'tail' | 'catchup' | 'lookup'
   /** How long to wait while nothing at all is there; 0 for catchup and lookup. */
   readonly waitMs: number
@@ -102,10 +119,19 @@ export interface TopicSpec {
 export interface TopicInfo extends TopicSpec {
   readonly topicId: TopicId
   readonly createdAtMs: number
+  /**
+   * Settings that keep exactly-once from holding here, name → what to set (`min.insync.replicas` → `2`): whoever wants to
+   * write is refused with TOPIC_UNSAFE. Absent: none, or the operator allowed the topic by name.
+   */
+  readonly unsafe?: Readonly<Record<string, string>> | undefined
 }
 
-/** earliest: log start; latest: high watermark; atOrAfterMs: first record appended at or after, else the end. */
-export type OffsetQuery = 'earliest' | 'latest' | { readonly atOrAfterMs: number }
+/**
+ * earliest: log start; latest: one past what readers get now; end: one past what is replicated, also where a stranger's
+ * open transaction still keeps readers from it (whoever looks for what has landed has to look up to there); atOrAfterMs:
+ * first record appended at or after, else latest.
+ */
+export type OffsetQuery = 'earliest' | 'latest' | 'end' | { readonly atOrAfterMs: number }
 
 export interface EventLog {
   /** Takes the identity for the first time. A used identity is refused by an Error (identities are never reused). */
@@ -119,10 +145,14 @@ export interface EventLog {
   fetch(at: readonly FetchPosition[], options: FetchOptions): Promise<readonly PartitionFetch[]>
   /** One offset per asked partition, in order. Errors: UNKNOWN_TOPIC, UNKNOWN_PARTITION, UNAVAILABLE. */
   offsets(at: readonly TopicPartition[], query: OffsetQuery): Promise<readonly number[]>
-  /** Errors: TOPIC_EXISTS, BAD_REQUEST, UNSUPPORTED. */
+  /**
+   * `plain` over a topic that exists and that no gateway made adopts it as it is: the answer says how it really is.
+   * Errors: TOPIC_EXISTS, BAD_REQUEST, UNSUPPORTED, TOPIC_UNSAFE, UNAVAILABLE.
+   */
   createTopic(spec: TopicSpec): Promise<TopicInfo>
   /** Events and positions are gone for good. Errors: UNKNOWN_TOPIC. */
   deleteTopic(name: TopicName): Promise<void>
+  /** Errors: UNAVAILABLE. */
   topic(name: TopicName): Promise<TopicInfo | undefined>
   /** Sorted by name. */
   topics(): Promise<readonly TopicInfo[]>

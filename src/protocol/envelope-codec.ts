@@ -5,8 +5,9 @@ import { envelopeVersion } from './envelope.ts'
 import { errorToStruct } from './error-struct.ts'
 import { TrunklineError } from './errors.ts'
 import { frameBytesMax } from './limits.ts'
-import { type DecodeBudget, decodeStruct, defaultDecodeBudget, encodeStruct } from './thrift/codec.ts'
-import { internalSchemas } from './thrift/internal-schemas.ts'
+import { type DecodeBudget, decodeStruct, defaultDecodeBudget, encodeStruct, startEncoding } from './thrift/codec.ts'
+import { answerBodyId, internalSchemas } from './thrift/internal-schemas.ts'
+import type { StructSchema } from './thrift/schema.ts'
 
 /** A body of a full frame, with room for what the envelope adds. */
 const internalBudget: DecodeBudget = { ...defaultDecodeBudget, bytesMax: frameBytesMax + 64 * 1024 }
@@ -29,6 +30,14 @@ export function decodeEnvelope(bytes: Uint8Array): Envelope {
 
 export function encodeAnswer(answer: Answer): Uint8Array {
   return encodeStruct(internalSchemas.Answer, answer)
+}
+
+/** As encodeAnswer around an encoded reply, without a copy of the reply between the two. */
+export function encodeReplyAnswer<T>(schema: StructSchema<T>, reply: T): Uint8Array {
+  const encoder = startEncoding()
+  encoder.structInBinary(answerBodyId, schema, reply)
+  encoder.stop()
+  return encoder.finish()
 }
 
 /** The answer that carries an error. */

@@ -19,6 +19,8 @@ export type SessionId = Brand<string, 'SessionId'>
 const topicPattern = /^[a-zA-Z0-9._-]{1,249}$/
 const hex32Pattern = /^[0-9a-f]{32}$/
 const incarnationPattern = /^[a-zA-Z0-9-]{1,64}\.[a-z0-9]{1,32}$/
+const codeOfZero = '0'.charCodeAt(0)
+const codeOfA = 'a'.charCodeAt(0)
 const sessionPattern = /^[a-zA-Z0-9_-]{8,40}$/
 
 /** Errors: BAD_TOPIC_NAME. */
@@ -52,7 +54,15 @@ export function parseSessionId(text: string): SessionId {
 
 /** 16 bytes ⇄ 32 hex digits. */
 export function idToBytes(id: TopicId | ProducerId): Uint8Array {
-  return Uint8Array.from(id.match(/../g) ?? [], (pair) => Number.parseInt(pair, 16))
+  const bytes = new Uint8Array(id.length / 2)
+  for (let at = 0; at < bytes.length; at++) bytes[at] = (digitAt(id, 2 * at) << 4) | digitAt(id, 2 * at + 1)
+  return bytes
+}
+
+/** Of lower-case hex, which ids are. */
+function digitAt(id: string, at: number): number {
+  const code = id.charCodeAt(at)
+  return code < codeOfA ? code - codeOfZero : code - codeOfA + 10
 }
 
 export function topicIdFromBytes(bytes: Uint8Array): TopicId {

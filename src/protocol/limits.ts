@@ -9,10 +9,21 @@ export const sealedBlockBytesMax = 1_000_000
 export const blockBytesMax = sealedBlockBytesMax - 2_048
 /** Raw (decompressed) bytes of one block: bounds what a reader must inflate. */
 export const blockRawBytesMax = 4 * 1024 * 1024
+/**
+ * Raw bytes of one block of several events for a plain topic: as records, which repeat what a block says once, they must
+ * fit into one batch of 1,000,000 B. The smallest event that names everything grows sevenfold.
+ */
+export const plainJoinedBytesMax = 128 * 1024
 /** Events in one block. */
 export const blockEventsMax = 65_535
 /** Blocks in one write: parts are numbered in 16 bits, and one frame holds far fewer. */
 export const writePartsMax = 256
+/**
+ * Raw bytes of all blocks of one write, and its events: all are unpacked in one turn of the event loop when the write
+ * arrives (some 30 ms at both limits). A write that our clients pack has 1 MiB raw and fewer than 54,000 events.
+ */
+export const writeRawBytesMax = 16 * 1024 * 1024
+export const writeEventsMax = 100_000
 export const frameBytesMax = 1.25 * 1024 * 1024
 export const headersMax = 64
 export const headerBytesMax = 16 * 1024

@@ -38,6 +38,8 @@ export interface ErrorStruct {
   turn?: Turn | undefined
   expected?: number | undefined
   cursor?: Uint8Array | undefined
+  /** Of a signed error without a turn. */
+  mac?: Uint8Array | undefined
 }
 
 /** An event of the API. On write without a timestamp it carries the log's append time when read. */
@@ -82,6 +84,8 @@ export interface Limits {
   windowBytes: number
   leaseMs: number
   keepAliveMs: number
+  /** Raw bytes of a block of several events; absent: blockBytesMax alone. A larger event makes a block of its own. */
+  joinedBytesMax?: number | undefined
 }
 
 /** Exactly one field is set. */
@@ -109,6 +113,8 @@ export interface PartResult {
   partition: number
   state: number
   offset?: number | undefined
+  /** Event i of the part is a record of its own: it lies at offset + i, index 0 (plain topics). */
+  perEvent?: boolean | undefined
 }
 
 export interface WriteOutcome {

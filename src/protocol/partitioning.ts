@@ -18,6 +18,8 @@ export interface PackOptions {
   readonly encoding: Encoding
   /** Data bytes of one block; default the protocol's limit, which it cannot exceed. */
   readonly blockBytesMax?: number
+  /** Raw bytes of a block of several events, where that is less than the limits say; a larger event makes its own block. */
+  readonly joinedBytesMax?: number | undefined
 }
 
 /** Where an event of a write went: part = index of its block, index = its place inside. */
@@ -45,9 +47,10 @@ export function packWrite(events: readonly Event[], options: PackOptions): Block
 export function packWriteWithPlaces(events: readonly Event[], options: PackOptions): PackedWrite {
   if (events.length === 0) throw new TrunklineError('EMPTY_BATCH')
   const bytesMax = Math.min(options.blockBytesMax ?? blockBytesMaxDefault, blockBytesMaxDefault)
+  const rawBytesMax = options.encoding === encoding.gzip ? blockRawBytesMax : bytesMax
   const write: PackedWrite = { blocks: [], places: Array.from(events, () => nowhere) }
   for (const [partition, members] of groupByPartition(events, options)) {
-    for (const run of splitRuns(members, options.encoding === encoding.gzip ? blockRawBytesMax : bytesMax)) {
+    for (const run of splitRuns(members, Math.min(rawBytesMax, options.joinedBytesMax ?? rawBytesMax))) {
       addBlocks(write, partition, run, options.encoding, bytesMax)
     }
   }

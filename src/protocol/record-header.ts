@@ -16,6 +16,8 @@ export type RecordHeader =
       readonly index?: number
     }
 
+/** Its name among a record's headers. */
+export const recordHeaderName = 'tl'
 const version = 1
 const kindData = 1
 const kindBarrier = 2
@@ -35,6 +37,14 @@ export function encodeRecordHeader(header: RecordHeader): Uint8Array {
   view.setUint16(28, header.parts)
   bytes.set(header.writeHash, 30)
   if (header.index !== undefined) view.setUint16(38, header.index)
+  return bytes
+}
+
+/** The same header with another index: `header` has one. Thousands of records of a part differ in nothing else. */
+export function recordHeaderAt(header: Uint8Array, index: number): Uint8Array {
+  const bytes = header.slice()
+  bytes[sizeWithoutIndex] = index >> 8
+  bytes[sizeWithoutIndex + 1] = index & 0xff
   return bytes
 }
 

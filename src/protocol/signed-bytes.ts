@@ -1,10 +1,13 @@
 // Owns: what a MAC covers, for every request, reply and error (docs/formats.md "Signed bytes"), and sign and verify.
 // 1. All fields that have meaning are covered, whatever codec carried them; only bearer and mac are left out.
 //    A block's data counts as its SHA-256.
-// 2. A reply or error is bound to the request that it answers (slot, seq, challenge): an older one cannot stand in.
+// 2. A reply or error is bound to the request that it answers (slot, seq, challenge, and its MAC, so everything in it):
+//    no other one can stand in, not even that to a request which spent no seq.
 // 3. No two different messages have the same signed bytes: everything is length-prefixed, maps are sorted.
-// Leaves out: when a missing MAC is refused (security work), challenges and sequences (the machines).
-import { createHash, createHmac, hkdfSync, timingSafeEqual } from 'node:crypto'
+// 4. They are written into one scratch buffer that all share: it is synchronous and calls nobody.
+// Leaves out: when a missing MAC is refused (api-tier/session-proofs.ts), challenges and sequences (the machines), what is
+// signed over JSON (signed-http.ts).
+import { createHmac, hash, hkdfSync, timingSafeEqual } from 'node:crypto'
 import type { ErrorStruct, MethodName, Proof, ReplyOf, RequestOf } from './messages.ts'
 import { type AnySchema, type FieldSpec, op, type WireType } from './thrift/schema.ts'
 import { methodSchemas, schemas } from './thrift/schemas.ts'
@@ -23,6 +26,7 @@ const uncovered: ReadonlySet<FieldSpec> = new Set([
   fieldNamed(schemas.Proof, 'bearer'),
   fieldNamed(schemas.Proof, 'mac'),
   fieldNamed(schemas.Turn, 'mac'),
+  fieldNamed(schemas.TrunklineError, 'mac'),
 ])
 
 /** HKDF-SHA256 of the session's secret (allocate's `secret`), no salt, info "tl1 c2s" and "tl1 s2c", 32 bytes each. */
@@ -31,34 +35,26 @@ export function deriveMacKeys(secret: Uint8Array): MacKeys {
 }
 
 export function requestSignedBytes<M extends MethodName>(method: M, request: RequestOf<M>): Uint8Array {
-  return joined([...opening(method, 'request'), ...structBytes(methodSchemas[method].request, request)])
+  return copied(requestBytes(method, request))
 }
 
-/** `answered` is the proof of the request; absent parts count as slot 0, seq 0 and an empty challenge. */
+/** `answered` is the proof of the request, with its MAC; absent parts count as slot 0, seq 0, empty challenge and MAC. */
 export function replySignedBytes<M extends MethodName>(
   method: M,
   answered: Proof | undefined,
   reply: ReplyOf<M>,
 ): Uint8Array {
-  return joined([
-    ...opening(method, 'reply'),
-    ...answeredBytes(answered),
-    ...structBytes(methodSchemas[method].reply, reply),
-  ])
+  return copied(answerBytes(method, 'reply', answered, methodSchemas[method].reply, reply))
 }
 
 /** As replySignedBytes, for the exception. */
 export function errorSignedBytes(method: MethodName, answered: Proof | undefined, error: ErrorStruct): Uint8Array {
-  return joined([
-    ...opening(method, 'error'),
-    ...answeredBytes(answered),
-    ...structBytes(schemas.TrunklineError, error),
-  ])
+  return copied(answerBytes(method, 'error', answered, schemas.TrunklineError, error))
 }
 
 /** HMAC-SHA256, 32 bytes: goes into `proof.mac`, which it does not cover. */
 export function requestMac<M extends MethodName>(keys: MacKeys, method: M, request: RequestOf<M>): Uint8Array {
-  return mac(keys.c2s, requestSignedBytes(method, request))
+  return mac(keys.c2s, requestBytes(method, request))
 }
 
 /** Goes into `turn.mac`. */
@@ -68,17 +64,17 @@ export function replyMac<M extends MethodName>(
   answered: Proof | undefined,
   reply: ReplyOf<M>,
 ): Uint8Array {
-  return mac(keys.s2c, replySignedBytes(method, answered, reply))
+  return mac(keys.s2c, answerBytes(method, 'reply', answered, methodSchemas[method].reply, reply))
 }
 
-/** Goes into the error's `turn.mac`. */
+/** Goes into the error's `turn.mac`; into its own `mac` when it has no turn. */
 export function errorMac(
   keys: MacKeys,
   method: MethodName,
   answered: Proof | undefined,
   error: ErrorStruct,
 ): Uint8Array {
-  return mac(keys.s2c, errorSignedBytes(method, answered, error))
+  return mac(keys.s2c, answerBytes(method, 'error', answered, schemas.TrunklineError, error))
 }
 
 /** True when `request.proof.mac` is there and right; in constant time for a given size. */
@@ -97,100 +93,196 @@ export function verifyReply<M extends MethodName>(
   return sameMac(turn?.mac, replyMac(keys, method, answered, reply))
 }
 
-/** True when `error.turn.mac` is there and right. */
+/** True when `error.turn.mac`, or of an error without a turn `error.mac`, is there and right. */
 export function verifyError(
   keys: MacKeys,
   method: MethodName,
   answered: Proof | undefined,
   error: ErrorStruct,
 ): boolean {
-  return sameMac(error.turn?.mac, errorMac(keys, method, answered, error))
+  return sameMac(error.turn === undefined ? error.mac : error.turn.mac, errorMac(keys, method, answered, error))
 }
 
-function opening(method: MethodName, direction: 'request' | 'reply' | 'error'): Uint8Array[] {
-  return [...prefixed(utf8('tl1')), ...prefixed(utf8(method)), ...prefixed(utf8(direction))]
+/** Own memory: the scratch buffer is written over by the next message. */
+function copied(bytes: Uint8Array): Uint8Array {
+  return new Uint8Array(bytes)
 }
 
-function answeredBytes(proof: Proof | undefined): Uint8Array[] {
-  return [i32Bytes(proof?.slot ?? 0), i64Bytes(proof?.seq ?? 0), ...prefixed(proof?.challenge ?? new Uint8Array(0))]
+function requestBytes(method: MethodName, request: object): Uint8Array {
+  out.begin(method, 'request')
+  writeStruct(methodSchemas[method].request, request)
+  return out.written()
+}
+
+function answerBytes(
+  method: MethodName,
+  direction: 'reply' | 'error',
+  answered: Proof | undefined,
+  schema: AnySchema,
+  answer: object,
+): Uint8Array {
+  out.begin(method, direction)
+  out.i32(answered?.slot ?? 0)
+  out.i64(answered?.seq ?? 0)
+  out.prefixed(answered?.challenge ?? nothing)
+  out.prefixed(answered?.mac ?? nothing)
+  writeStruct(schema, answer)
+  return out.written()
 }
 
 /** Covered fields that are set, by id: id u16 │ lp(value). */
-function structBytes(schema: AnySchema, value: object): Uint8Array[] {
+function writeStruct(schema: AnySchema, value: object): void {
   const source = value as Readonly<Record<string, unknown>>
-  const parts: Uint8Array[] = []
   for (const field of schema.fields) {
     const item = source[field.name]
     if (item === undefined || uncovered.has(field)) continue
-    parts.push(u16Bytes(field.id))
-    parts.push(...prefixed(field === hashed ? sha256(item as Uint8Array) : joined(valueBytes(field.wire, item))))
+    out.u16(field.id)
+    if (field === hashed) out.prefixed(sha256(item as Uint8Array))
+    else writePrefixed(field.wire, item)
   }
-  return parts
 }
 
-function valueBytes(wire: WireType<unknown>, item: unknown): Uint8Array[] {
+function writePrefixed(wire: WireType<unknown>, item: unknown): void {
+  const mark = out.open()
+  writeValue(wire, item)
+  out.close(mark)
+}
+
+function writeValue(wire: WireType<unknown>, item: unknown): void {
   switch (wire.op) {
     case op.bool:
-      return [Uint8Array.of(item === true ? 1 : 0)]
+      out.byte(item === true ? 1 : 0)
+      return
     case op.i32:
-      return [i32Bytes(item as number)]
+      out.i32(item as number)
+      return
     case op.i64:
-      return [i64Bytes(item as number)]
+      out.i64(item as number)
+      return
     case op.string:
-      return [utf8(item as string)]
+      out.text(item as string)
+      return
     case op.binary:
-      return [item as Uint8Array]
+      out.bytes(item as Uint8Array)
+      return
     case op.struct:
       if (wire.schema === undefined) throw new Error('a struct type without a schema')
-      return structBytes(wire.schema, item as object)
+      writeStruct(wire.schema, item as object)
+      return
     case op.list:
-      return listBytes(wire.element, item as readonly unknown[])
+      writeList(wire.element, item as readonly unknown[])
+      return
     case op.map:
-      return mapBytes(item as ReadonlyMap<string, string>)
+      writeMap(item as ReadonlyMap<string, string>)
+      return
   }
 }
 
 /** count u32 │ lp(element)*. */
-function listBytes(element: WireType<unknown> | undefined, items: readonly unknown[]): Uint8Array[] {
+function writeList(element: WireType<unknown> | undefined, items: readonly unknown[]): void {
   if (element === undefined) throw new Error('a list type without an element')
-  return [i32Bytes(items.length), ...items.flatMap((item) => prefixed(joined(valueBytes(element, item))))]
+  out.i32(items.length)
+  for (const item of items) writePrefixed(element, item)
 }
 
 /** count u32 │ (lp(name) │ lp(value))*, sorted by the bytes of the names. */
-function mapBytes(items: ReadonlyMap<string, string>): Uint8Array[] {
-  const entries = [...items].map(([name, value]) => [utf8(name), utf8(value)] as const)
+function writeMap(items: ReadonlyMap<string, string>): void {
+  const entries = Array.from(items, ([name, value]) => [Buffer.from(name), Buffer.from(value)] as const)
   entries.sort(([a], [b]) => Buffer.compare(a, b))
-  return [i32Bytes(entries.length), ...entries.flatMap(([name, value]) => [...prefixed(name), ...prefixed(value)])]
+  out.i32(entries.length)
+  for (const [name, value] of entries) {
+    out.prefixed(name)
+    out.prefixed(value)
+  }
 }
 
-function prefixed(bytes: Uint8Array): [Uint8Array, Uint8Array] {
-  return [i32Bytes(bytes.length), bytes]
+const scratchBytesStart = 16 * 1024
+/** A scratch buffer that grew beyond this is given back at the next message. */
+const scratchBytesKept = 512 * 1024
+
+class Scratch {
+  private buffer = Buffer.allocUnsafeSlow(scratchBytesStart)
+  private at = 0
+
+  begin(method: MethodName, direction: 'request' | 'reply' | 'error'): void {
+    this.at = 0
+    if (this.buffer.length > scratchBytesKept) this.buffer = Buffer.allocUnsafeSlow(scratchBytesStart)
+    for (const part of ['tl1', method, direction]) {
+      const mark = this.open()
+      this.text(part)
+      this.close(mark)
+    }
+  }
+
+  /** Valid until the next `begin`. */
+  written(): Uint8Array {
+    return this.buffer.subarray(0, this.at)
+  }
+
+  /** Room for a length, which `close` fills in. */
+  open(): number {
+    this.reserve(4)
+    this.at += 4
+    return this.at
+  }
+
+  close(mark: number): void {
+    this.buffer.writeUInt32BE(this.at - mark, mark - 4)
+  }
+
+  prefixed(bytes: Uint8Array): void {
+    this.i32(bytes.length)
+    this.bytes(bytes)
+  }
+
+  byte(value: number): void {
+    this.reserve(1)
+    this.buffer[this.at++] = value
+  }
+
+  u16(value: number): void {
+    this.reserve(2)
+    this.at = this.buffer.writeUInt16BE(value, this.at)
+  }
+
+  i32(value: number): void {
+    this.reserve(4)
+    this.at = this.buffer.writeInt32BE(value, this.at)
+  }
+
+  i64(value: number): void {
+    this.reserve(8)
+    const high = Math.floor(value / twoTo32)
+    this.buffer.writeInt32BE(high, this.at)
+    this.at = this.buffer.writeUInt32BE(value - high * twoTo32, this.at + 4)
+  }
+
+  text(value: string): void {
+    // A UTF-16 unit takes at most 3 bytes.
+    this.reserve(value.length * 3)
+    this.at += this.buffer.write(value, this.at, 'utf8')
+  }
+
+  bytes(value: Uint8Array): void {
+    this.reserve(value.length)
+    this.buffer.set(value, this.at)
+    this.at += value.length
+  }
+
+  private reserve(bytes: number): void {
+    if (this.at + bytes <= this.buffer.length) return
+    const grown = Buffer.allocUnsafeSlow(Math.max(2 * this.buffer.length, this.at + bytes))
+    grown.set(this.buffer.subarray(0, this.at))
+    this.buffer = grown
+  }
 }
 
-function joined(parts: readonly Uint8Array[]): Uint8Array {
-  return new Uint8Array(Buffer.concat(parts))
-}
-
-function utf8(text: string): Uint8Array {
-  return Buffer.from(text, 'utf8')
-}
-
-function u16Bytes(value: number): Uint8Array {
-  return Uint8Array.of(value >> 8, value & 0xff)
-}
-
-function i32Bytes(value: number): Uint8Array {
-  return Uint8Array.of(value >> 24, value >> 16, value >> 8, value)
-}
-
-function i64Bytes(value: number): Uint8Array {
-  const bytes = new Uint8Array(8)
-  new DataView(bytes.buffer).setBigInt64(0, BigInt(value))
-  return bytes
-}
+const nothing = new Uint8Array(0)
+const twoTo32 = 2 ** 32
+const out = new Scratch()
 
 function sha256(bytes: Uint8Array): Uint8Array {
-  return createHash('sha256').update(bytes).digest()
+  return hash('sha256', bytes, 'buffer')
 }
 
 function mac(key: Uint8Array, bytes: Uint8Array): Uint8Array {
@@ -201,7 +293,8 @@ function derive(secret: Uint8Array, label: string): Uint8Array {
   return new Uint8Array(hkdfSync('sha256', secret, new Uint8Array(0), label, macSize))
 }
 
-function sameMac(given: Uint8Array | undefined, expected: Uint8Array): boolean {
+/** In constant time for a given size. */
+export function sameMac(given: Uint8Array | undefined, expected: Uint8Array): boolean {
   return given !== undefined && given.length === macSize && timingSafeEqual(given, expected)
 }
 

@@ -2,7 +2,7 @@
 // 'topic-delete', which any stream node serves (through Switchboard.allocate, without a session).
 // One topic is described by the public method `describe`.
 // Errors of the node: BAD_TOPIC_NAME, BAD_TOPIC_SETTING, TOPIC_EXISTS, TOO_MANY_TOPICS, UNKNOWN_TOPIC, UNAVAILABLE.
-// Leaves out: the public form of it (JSON API), who may do it (policy, later).
+// Leaves out: the public form of it (JSON API), who may do it (the API tier).
 import type { TopicDescription } from './messages.ts'
 import { binary, bool, defineStruct, i32, i64, list, optional, required, string, struct } from './thrift/schema.ts'
 import { schemas } from './thrift/schemas.ts'

@@ -2,9 +2,11 @@
 // A1 allocate publishes nothing (design.md §3.5): it answers what landed, the client sends what is missing.
 // A2 The answer goes out only when release, fence and look-up are done; until then PENDING.
 // A3 A producer's earlier session on this node is closed before the new one opens (§3.6).
+// A4 Answered before its caller gives up, also when the log does not answer: UNAVAILABLE; nothing is opened later.
+// A5 A topic is of one tenant, which its name says: for a caller of another one it is not there, whatever the API tier let
+//    through.
 // Leaves out: authentication (API tier), the take-over itself (write/take-over.ts).
 import { createActor } from 'xstate'
-import type { BlockSealer } from '../crypto/block-sealer.ts'
 import type { CursorScope } from '../crypto/cursor-seal.ts'
 import type { GatewayKeys } from '../crypto/gateway-keys.ts'
 import {
@@ -15,8 +17,9 @@ import {
   sessionSecret,
 } from '../crypto/session-token.ts'
 import type { sessionMachine } from '../fsm/server/session.machine.ts'
+import type { Tracing } from '../observability/tracing.ts'
 import type { Clock } from '../ports/clock.ts'
-import type { EventLog, TopicInfo } from '../ports/event-log.ts'
+import { type EventLog, type TopicInfo, topicFormat } from '../ports/event-log.ts'
 import type { Random } from '../ports/random.ts'
 import type { Principal } from '../protocol/envelope.ts'
 import { TrunklineError } from '../protocol/errors.ts'
@@ -28,6 +31,7 @@ import {
   parseTopicName,
   type SessionId,
 } from '../protocol/ids.ts'
+import { plainJoinedBytesMax } from '../protocol/limits.ts'
 import {
   type AllocateReply,
   type AllocateRequest,
@@ -40,15 +44,19 @@ import {
   type WriteOutcome,
 } from '../protocol/messages.ts'
 import type { PartitionPosition } from '../protocol/position.ts'
+import { tenantOfLogTopic } from '../protocol/tenant-topics.ts'
 import { equalBytes } from '../protocol/turns.ts'
 import { Conversation } from './conversation.ts'
 import { openReadCursor, openWriteCursor, SessionCursors } from './cursors.ts'
+import { answeredBy } from './deadline.ts'
 import { ReadSession } from './read-session.ts'
 import type { Session, SessionBase } from './session.ts'
 import type { Sessions } from './sessions.ts'
 import type { StreamMetrics } from './stream-metrics.ts'
+import type { PreparedSealer } from './timed-crypto.ts'
 import type { OpenTopic, Topics } from './topics.ts'
 import type { AppendLanes } from './write/append-lanes.ts'
+import type { StagedBytes } from './write/staged-bytes.ts'
 import type { TakeOverOutcome, TakeOvers } from './write/take-over.ts'
 import { type LandedPart, WriteSession } from './write-session.ts'
 
@@ -60,13 +68,16 @@ export interface AllocatorOptions {
   readonly topics: Topics
   readonly sessions: Sessions
   readonly lanes: AppendLanes
-  readonly sealer: BlockSealer
+  readonly staged: StagedBytes
+  readonly sealer: PreparedSealer
   readonly takeOvers: TakeOvers
   readonly gatewayKeys: GatewayKeys
   readonly limits: Limits
   readonly clock: Clock
   readonly random: Random
   readonly metrics: StreamMetrics
+  /** Default: off. */
+  readonly tracing?: Tracing | undefined
   readonly onDefect: (session: Session, thrown: unknown) => void
   /** The session machine bound to this node's sessions, and its clock. */
   readonly machine: typeof sessionMachine
@@ -74,6 +85,10 @@ export interface AllocatorOptions {
 }
 
 const sessionIdBytes = 12
+/** The answer's way back to the caller. */
+const replyMs = 250
+/** A keep-alive waits so long for the ends; without them the write cursor stays where it was. */
+const refreshMs = 3_000
 
 export class Allocator {
   readonly #options: AllocatorOptions
@@ -83,27 +98,37 @@ export class Allocator {
   }
 
   /** Errors: UNSUPPORTED, BAD_REQUEST, UNKNOWN_TOPIC, cursors' and tokens' errors, PENDING, UNAVAILABLE, NO_CAPACITY. */
-  async allocate(request: AllocateRequest, principal: Principal, deadlineAtMs: number): Promise<AllocateReply> {
+  async allocate(
+    request: AllocateRequest,
+    principal: Principal,
+    deadlineAtMs: number,
+    traceparent?: string,
+  ): Promise<AllocateReply> {
     refuseUnbuilt(request, principal)
+    // A5
+    if (tenantOfLogTopic(request.topic) !== principal.tenant)
+      throw new TrunklineError('UNKNOWN_TOPIC', { details: { topic: request.topic } })
+    const leftMs = deadlineAtMs - this.#options.clock.monotonicMs()
+    const untilMs = deadlineAtMs - Math.min(replyMs, Math.max(0, leftMs) / 2) // A4
     switch (request.mode) {
       case mode.read:
-        return this.#allocateReader(request, principal)
+        return this.#allocateReader(request, principal, untilMs)
       case mode.write:
-        return this.#allocateWriter(request, principal, deadlineAtMs)
+        return this.#allocateWriter(request, principal, untilMs, traceparent)
       default:
         throw new TrunklineError('BAD_REQUEST', { details: { field: 'mode' } })
     }
   }
 
-  async #allocateReader(request: AllocateRequest, principal: Principal): Promise<AllocateReply> {
+  async #allocateReader(request: AllocateRequest, principal: Principal, untilMs: number): Promise<AllocateReply> {
     if (request.resume !== undefined) throw new TrunklineError('BAD_REQUEST', { details: { field: 'resume' } })
-    const topic = await this.#options.topics.open(parseTopicName(request.topic))
-    const position = await this.#startPosition(topic.info, request.startAt, principal)
+    const topic = await this.#by(untilMs, this.#options.topics.open(parseTopicName(request.topic)))
+    const position = await this.#by(untilMs, this.#startPosition(topic.info, request.startAt))
     const base = this.#base(principal, 1)
     const session = new ReadSession(base, {
       reader: topic.reader,
       topicId: topic.info.topicId,
-      cursors: this.#cursors(topic.info, principal),
+      cursors: this.#cursors(topic.info),
       position,
       metrics: this.#options.metrics,
     })
@@ -112,18 +137,24 @@ export class Allocator {
     return this.#reply(session, topic, principal, topic.info.partitions, undefined, { cursor: session.cursor() })
   }
 
-  async #allocateWriter(request: AllocateRequest, principal: Principal, deadlineAtMs: number): Promise<AllocateReply> {
+  async #allocateWriter(
+    request: AllocateRequest,
+    principal: Principal,
+    untilMs: number,
+    traceparent: string | undefined,
+  ): Promise<AllocateReply> {
     if (request.startAt !== undefined) throw new TrunklineError('BAD_REQUEST', { details: { field: 'startAt' } })
     const { resume } = request
     const name = parseTopicName(request.topic)
     // A producer goes on only where it was: its topic is never made anew under it.
-    const topic = await (resume === undefined
-      ? this.#options.topics.openForWriting(name)
-      : this.#options.topics.open(name))
-    await this.#options.sealer.prepare(topic.info.topicId)
-    if (resume !== undefined) return this.#resumeWriter(topic, principal, resume, deadlineAtMs)
+    const { topics, sealer } = this.#options
+    const topic = await this.#by(untilMs, resume === undefined ? topics.openForWriting(name) : topics.open(name))
+    if (topic.info.unsafe !== undefined) throw new TrunklineError('TOPIC_UNSAFE', { details: topic.info.unsafe })
+    await this.#by(untilMs, sealer.prepare(topic.info.topicId, tenantOfLogTopic(name)))
+    if (resume !== undefined) return this.#resumeWriter(topic, principal, resume, untilMs, traceparent)
     const producerId = parseProducerId(Buffer.from(this.#options.random.bytes(16)).toString('hex'))
-    const session = this.#writer(topic, principal, producerId, await this.#ends(topic.info), topic.info.partitions)
+    const ends = await this.#by(untilMs, this.#ends(topic.info))
+    const session = this.#writer(topic, principal, producerId, ends, topic.info.partitions)
     session.send({ type: 'PREPARED' })
     return this.#reply(session, topic, principal, topic.info.partitions, producerId, {
       writeCursor: session.cursor(),
@@ -136,7 +167,8 @@ export class Allocator {
     topic: OpenTopic,
     principal: Principal,
     resume: Resume,
-    deadlineAtMs: number,
+    untilMs: number,
+    traceparent: string | undefined,
   ): Promise<AllocateReply> {
     const token = this.#tokenOf(resume, principal)
     const producerId = token.producerId
@@ -144,17 +176,13 @@ export class Allocator {
     if (token.topicId !== topic.info.topicId)
       throw new TrunklineError('TOPIC_CHANGED', { details: { topic: topic.info.name } })
     const writes = resume.writes ?? []
-    const { offsets } = openWriteCursor(
-      this.#options.gatewayKeys,
-      this.#scope(topic.info, principal),
-      resume.writeCursor,
-    )
+    const { offsets } = openWriteCursor(this.#options.gatewayKeys, this.#scope(topic.info), resume.writeCursor)
     this.#options.sessions.ofProducer(producerId)?.send({ type: 'SUPERSEDE' }) // A3
     // What is unanswered was packed for the token's partitions: they stay until everything is answered.
     const partitions = writes.length > 0 ? token.partitions : topic.info.partitions
     const session = this.#writer(topic, principal, producerId, offsets, partitions)
     session.send({ type: 'TAKE_OVER' })
-    const request = { token, from: offsets, writes, nextN: resume.nextN, deadlineAtMs }
+    const request = { token, from: offsets, writes, nextN: resume.nextN, deadlineAtMs: untilMs, traceparent }
     const found = await this.#options.takeOvers.takeOver(request).catch((thrown: unknown) => {
       session.send({ type: 'FAILED', error: TrunklineError.from(thrown).name })
       throw thrown
@@ -184,19 +212,21 @@ export class Allocator {
     from: readonly number[],
     partitions: number,
   ): WriteSession {
-    const { limits, lanes, sealer } = this.#options
+    const { limits, lanes, staged, sealer } = this.#options
     const session = new WriteSession(this.#base(principal, limits.windowWrites), {
       topic: topic.info,
       partitions,
       producerId,
       lanes,
+      staged,
       sealer,
-      cursors: this.#cursors(topic.info, principal),
+      cursors: this.#cursors(topic.info),
       from,
       metrics: this.#options.metrics,
+      tracing: this.#options.tracing,
       windowWrites: limits.windowWrites,
       windowBytes: limits.windowBytes,
-      ends: () => this.#ends(topic.info),
+      ends: () => this.#by(this.#options.clock.monotonicMs() + refreshMs, this.#ends(topic.info)),
     })
     this.#start(session, 'write')
     return session
@@ -260,7 +290,7 @@ export class Allocator {
       turn: session.conversation.firstTurn(),
       sessionId: session.id satisfies SessionId,
       partitions,
-      limits,
+      limits: limitsOf(topic.info, limits),
       expiresAtMs: principal.expiresAtMs,
       ...more,
     }
@@ -273,24 +303,20 @@ export class Allocator {
     return token
   }
 
-  #cursors(topic: TopicInfo, principal: Principal): SessionCursors {
-    return new SessionCursors(this.#options.gatewayKeys, this.#scope(topic, principal), this.#options.random)
+  #cursors(topic: TopicInfo): SessionCursors {
+    return new SessionCursors(this.#options.gatewayKeys, this.#scope(topic), this.#options.random)
   }
 
-  #scope(topic: TopicInfo, principal: Principal): CursorScope {
-    return { clusterId: this.#options.clusterId, tenant: principal.tenant, topicId: topic.topicId }
+  #scope(topic: TopicInfo): CursorScope {
+    return { clusterId: this.#options.clusterId, tenant: tenantOfLogTopic(topic.name), topicId: topic.topicId }
   }
 
-  async #startPosition(
-    topic: TopicInfo,
-    startAt: StartAt | undefined,
-    principal: Principal,
-  ): Promise<readonly PartitionPosition[]> {
+  async #startPosition(topic: TopicInfo, startAt: StartAt | undefined): Promise<readonly PartitionPosition[]> {
     const { cursor, timestampMs, latest } = startAt ?? {}
     if (cursor !== undefined) {
-      const { positions } = openReadCursor(this.#options.gatewayKeys, this.#scope(topic, principal), cursor)
-      if (positions.length > topic.partitions)
-        throw new TrunklineError('TOPIC_CHANGED', { details: { topic: topic.name } })
+      const { positions } = openReadCursor(this.#options.gatewayKeys, this.#scope(topic), cursor)
+      // Partitions are only ever added, and the cursor is of this very topic: this node does not know them yet.
+      if (positions.length > topic.partitions) throw new TrunklineError('UNAVAILABLE')
       // Partitions that were added since are read from their start.
       return Array.from({ length: topic.partitions }, (_, partition) => positions[partition] ?? { offset: 0, index: 0 })
     }
@@ -300,8 +326,13 @@ export class Allocator {
     return offsets.map((offset) => ({ offset, index: 0 }))
   }
 
+  /** A4. */
+  #by<T>(untilMs: number, answer: Promise<T>): Promise<T> {
+    return answeredBy(this.#options.clock, untilMs, 'UNAVAILABLE', answer)
+  }
+
   #ends(topic: TopicInfo): Promise<readonly number[]> {
-    return this.#options.log.offsets(partitionsOf(topic), 'latest')
+    return this.#options.log.offsets(partitionsOf(topic), 'end')
   }
 }
 
@@ -311,6 +342,11 @@ export function partitionsOf(topic: TopicInfo): { topic: TopicInfo['name']; part
 
 function hashOf({ subject, clientId, tenant }: Principal): Uint8Array {
   return principalHash(subject, clientId, tenant)
+}
+
+/** Events of a plain topic become records, which say more often what a block says once. */
+function limitsOf({ format }: TopicInfo, limits: Limits): Limits {
+  return format === topicFormat.plain ? { ...limits, joinedBytesMax: plainJoinedBytesMax } : limits
 }
 
 /** What the protocol reserves and nobody has built yet. */

@@ -2,6 +2,7 @@
 // D1 Whatever happens, an answer goes out: a fault as a typed error, a bug as INTERNAL (logged with its cause).
 // Leaves out: what a method does (sessions, Allocator, Topics).
 
+import { noTracing, type Span, type Tracing } from '../observability/tracing.ts'
 import type { Clock } from '../ports/clock.ts'
 import type { EventLog } from '../ports/event-log.ts'
 import type { Envelope } from '../protocol/envelope.ts'
@@ -11,14 +12,17 @@ import {
   encodeAnswer,
   encodeErrorAnswer,
   encodeReleaseReply,
+  encodeReplyAnswer,
 } from '../protocol/envelope-codec.ts'
 import { TrunklineError } from '../protocol/errors.ts'
 import { parseSessionId, parseTopicName, type SessionId } from '../protocol/ids.ts'
 import type { DescribeReply, DescribeRequest, Limits, MethodName, RequestOf } from '../protocol/messages.ts'
-import { decodeStruct, encodeStruct } from '../protocol/thrift/codec.ts'
+import { decodeStruct } from '../protocol/thrift/codec.ts'
+import type { StructSchema } from '../protocol/thrift/schema.ts'
 import { methodSchemas } from '../protocol/thrift/schemas.ts'
 import { type Allocator, partitionsOf } from './allocate.ts'
 import type { Answered } from './conversation.ts'
+import { answeredBy } from './deadline.ts'
 import { ReadSession } from './read-session.ts'
 import type { Session } from './session.ts'
 import type { Sessions } from './sessions.ts'
@@ -37,10 +41,27 @@ export interface DispatchOptions {
   readonly release: (sessionId: SessionId) => boolean
   /** Throws DRAINING or SESSION_GONE when the node takes no such work now. */
   readonly admit: (method: string) => void
-  /** One answered call, for metrics and logs; `bug` is what was thrown when it was not a typed error. */
-  readonly observe: (method: string, error: TrunklineError | undefined, durationMs: number, bug: unknown) => void
-  readonly clock: Pick<Clock, 'monotonicMs'>
+  /**
+   * One answered call, for metrics and logs; `bug` is what was thrown when it was not a typed error, `envelope` is absent
+   * when it did not decode.
+   */
+  readonly observe: (
+    method: string,
+    error: TrunklineError | undefined,
+    durationMs: number,
+    bug: unknown,
+    envelope: Envelope | undefined,
+  ) => void
+  readonly allocating: (change: 1 | -1) => void
+  readonly clock: Pick<Clock, 'monotonicMs' | 'after'>
+  /** Names the node in spans. */
+  readonly nodeId: string
+  /** Default: off. */
+  readonly tracing?: Tracing | undefined
 }
+
+/** The answer's way back to the caller. */
+const replyMs = 250
 
 export class Dispatch {
   readonly #options: DispatchOptions
@@ -54,34 +75,57 @@ export class Dispatch {
     let method = 'unknown'
     const startedAtMs = this.#options.clock.monotonicMs()
     const tookMs = (): number => this.#options.clock.monotonicMs() - startedAtMs
+    let envelope: Envelope | undefined
+    let span: Span | undefined
     try {
-      const envelope = decodeEnvelope(bytes)
+      envelope = decodeEnvelope(bytes)
       method = envelope.method
+      span = this.#spanOf(envelope)
       this.#options.admit(method)
-      const body = await this.#run(envelope, deadlineAtMs)
-      this.#options.observe(method, undefined, tookMs(), undefined)
-      return encodeAnswer({ body })
+      // What comes of the call is below its span; without one, the caller's trace context goes nowhere from here.
+      const answer = await this.#run(envelope, deadlineAtMs, span?.traceparent)
+      this.#options.observe(method, undefined, tookMs(), undefined, envelope)
+      span?.end('ok')
+      return answer
     } catch (thrown) {
       const error = TrunklineError.from(thrown)
-      this.#options.observe(method, error, tookMs(), thrown === error ? undefined : thrown)
+      this.#options.observe(method, error, tookMs(), thrown === error ? undefined : thrown, envelope)
+      span?.end(error.name)
       return encodeErrorAnswer(error)
     }
   }
 
-  async #run(envelope: Envelope, deadlineAtMs: number): Promise<Uint8Array> {
+  #spanOf({ method, traceparent, requestId, sessionId }: Envelope): Span | undefined {
+    const { tracing = noTracing, nodeId } = this.#options
+    const span = tracing.start('node', method, traceparent)
+    if (span === undefined) return undefined
+    span.set('method', method)
+    span.set('nodeId', nodeId)
+    span.set('requestId', requestId)
+    if (sessionId !== undefined) span.set('sessionId', sessionId)
+    return span
+  }
+
+  /** The encoded answer. */
+  async #run(envelope: Envelope, deadlineAtMs: number, traceparent: string | undefined): Promise<Uint8Array> {
     const { method, principal, body } = envelope
     switch (method) {
       case 'allocate': {
         const request = decodeStruct(methodSchemas.allocate.request, body)
-        return encodeStruct(
-          methodSchemas.allocate.reply,
-          await this.#options.allocator.allocate(request, principal, deadlineAtMs),
-        )
+        this.#options.allocating(1)
+        try {
+          return encodeReplyAnswer(
+            methodSchemas.allocate.reply,
+            await this.#options.allocator.allocate(request, principal, deadlineAtMs, traceparent),
+          )
+        } finally {
+          this.#options.allocating(-1)
+        }
       }
       case 'describe':
-        return encodeStruct(
+        return encodeReplyAnswer(
           methodSchemas.describe.reply,
-          await this.#describe(decodeStruct(methodSchemas.describe.request, body)),
+          await this.#by(deadlineAtMs, this.#describe(decodeStruct(methodSchemas.describe.request, body))),
         )
       case 'read': {
         const request = this.#request('read', body)
@@ -89,13 +133,13 @@ export class Dispatch {
       }
       case 'write': {
         const request = this.#request('write', body)
-        return this.#encode('write', await this.#writer(envelope).write(request))
+        return this.#encode('write', await this.#writer(envelope).write(request, traceparent))
       }
       case 'ack': {
         const request = this.#request('ack', body)
         const session = this.#session(envelope)
-        if (session instanceof ReadSession || session instanceof WriteSession)
-          return this.#encode('ack', await session.ack(request))
+        if (session instanceof ReadSession) return this.#encode('ack', await session.ack(request))
+        if (session instanceof WriteSession) return this.#encode('ack', await session.ack(request, traceparent))
         throw new TrunklineError('WRONG_MODE')
       }
       case 'nack': {
@@ -116,8 +160,13 @@ export class Dispatch {
       case 'release':
         return this.#release(body)
       default:
-        return this.#options.topicAdmin.run(method, body)
+        return encodeAnswer({ body: await this.#by(deadlineAtMs, this.#options.topicAdmin.run(method, body)) })
     }
+  }
+
+  /** The log may not answer; what was asked of it may happen all the same. */
+  #by<T>(deadlineAtMs: number, answer: Promise<T>): Promise<T> {
+    return answeredBy(this.#options.clock, deadlineAtMs - replyMs, 'DEADLINE', answer)
   }
 
   #request<M extends MethodName>(method: M, body: Uint8Array): RequestOf<M> {
@@ -127,7 +176,7 @@ export class Dispatch {
   #encode(method: MethodName, answered: Answered): Uint8Array {
     if ('error' in answered) throw answered.error
     // The host builds each reply for its method; the codec refuses a struct that lacks a required field.
-    return encodeStruct(methodSchemas[method].reply as Parameters<typeof encodeStruct<object>>[0], answered.reply)
+    return encodeReplyAnswer(methodSchemas[method].reply as StructSchema<object>, answered.reply)
   }
 
   #session(envelope: Envelope): Session {
@@ -148,9 +197,8 @@ export class Dispatch {
 
   /** Released: the session is closed for good here, and nothing of it is in flight (design.md §3.2). */
   #release(body: Uint8Array): Uint8Array {
-    return encodeReleaseReply({
-      released: this.#options.release(parseSessionId(decodeReleaseRequest(body).sessionId)),
-    })
+    const released = this.#options.release(parseSessionId(decodeReleaseRequest(body).sessionId))
+    return encodeAnswer({ body: encodeReleaseReply({ released }) })
   }
 
   async #describe(request: DescribeRequest): Promise<DescribeReply> {

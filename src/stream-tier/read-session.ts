@@ -4,13 +4,14 @@
 // Leaves out: fetching and opening (read/), turns (conversation.ts), what is allowed when (session.machine.ts).
 import type { RequestRef, SessionEvent } from '../fsm/server/session.types.ts'
 import type { Timer } from '../ports/clock.ts'
-import { type ErrorName, TrunklineError } from '../protocol/errors.ts'
+import { TrunklineError } from '../protocol/errors.ts'
 import type { TopicId } from '../protocol/ids.ts'
 import { nackDelayMsMax, readBytesMax, readBytesSoft, readEventsDefault, waitMsMax } from '../protocol/limits.ts'
 import type { AckRequest, Block, NackRequest, ReadRequest } from '../protocol/messages.ts'
 import type { PartitionPosition } from '../protocol/position.ts'
 import type { Answered } from './conversation.ts'
 import type { SessionCursors } from './cursors.ts'
+import type { BlockedRead } from './read/reading.ts'
 import type { TopicReader } from './read/topic-reader.ts'
 import { Session, type SessionBase, wholeNumber } from './session.ts'
 import type { StreamMetrics } from './stream-metrics.ts'
@@ -19,6 +20,7 @@ interface KeptBatch {
   readonly blocks: readonly Block[]
   readonly count: number
   readonly next: readonly PartitionPosition[]
+  readonly turn: number | undefined
   readonly atEnd: boolean
   readonly cursor: Uint8Array
 }
@@ -44,10 +46,12 @@ export interface ReadSessionOptions {
 
 export class ReadSession extends Session {
   readonly #reader: Pick<TopicReader, 'read'>
-  readonly #topicId: TopicId
+  readonly topicId: TopicId
   readonly #cursors: SessionCursors
   readonly #metrics: Pick<StreamMetrics, 'delivered'>
   #position: readonly PartitionPosition[]
+  /** The partition whose turn is next; the cursor does not carry it. */
+  #turn: number | undefined
   #batch: KeptBatch | undefined
   #asked: Asked | undefined
   #fetchError: TrunklineError | undefined
@@ -59,7 +63,7 @@ export class ReadSession extends Session {
   constructor(base: SessionBase, options: ReadSessionOptions) {
     super(base)
     this.#reader = options.reader
-    this.#topicId = options.topicId
+    this.topicId = options.topicId
     this.#cursors = options.cursors
     this.#position = options.position
     this.#metrics = options.metrics
@@ -126,6 +130,7 @@ export class ReadSession extends Session {
         bytesMin: asked.bytesMin,
         waitMs: Math.max(0, asked.untilMs - this.clock.monotonicMs()),
         unpacked: asked.unpacked,
+        turn: this.#turn,
         signal: abort.signal,
       })
       .then(
@@ -133,8 +138,7 @@ export class ReadSession extends Session {
           this.#fetching = false
           // Aborted: nobody waits for it any more, and nothing is kept for a session that ends.
           if (this.isClosing) return
-          if (found.kind === 'blocked')
-            return this.#fail(asked.request, found.error, found.next, `${found.partition}:${found.offset}`)
+          if (found.kind === 'blocked') return this.#fail(asked.request, found)
           this.#batch = { ...found, cursor: this.#seal(found.next) }
           this.#metrics.delivered(found.count, bytesOf(found.blocks))
           this.send({ type: 'FETCHED', request: asked.request, count: found.count })
@@ -168,6 +172,7 @@ export class ReadSession extends Session {
   /** R2. `count` undefined: the whole batch. */
   movePosition(count: number | null): void {
     const batch = this.#keptBatch()
+    this.#turn = batch.turn
     this.#position =
       count === null || count >= batch.count ? batch.next : afterEvents(this.#position, batch.blocks, count)
   }
@@ -208,7 +213,7 @@ export class ReadSession extends Session {
   #waitInRest({ request, waitMs }: Asked): void {
     this.#restTimer = this.clock.after(waitMs, () => {
       const next = this.#position
-      this.#batch = { blocks: [], count: 0, next, atEnd: false, cursor: this.#seal(next) }
+      this.#batch = { blocks: [], count: 0, next, turn: this.#turn, atEnd: false, cursor: this.#seal(next) }
       this.send({ type: 'FETCHED', request, count: 0 })
     })
   }
@@ -218,15 +223,16 @@ export class ReadSession extends Session {
     return this.#batch
   }
 
-  #fail(request: RequestRef, error: ErrorName, next: readonly PartitionPosition[], at: string): void {
-    this.#fetchError = new TrunklineError(error, { cursor: this.#seal(next), details: { at } })
+  #fail(request: RequestRef, { error, next, partition, offset, why }: BlockedRead): void {
+    const details = { at: `${partition}:${offset}`, ...(why === undefined ? {} : { why }) }
+    this.#fetchError = new TrunklineError(error, { cursor: this.#seal(next), details })
     this.send({ type: 'FETCH_FAILED', request, error })
   }
 
   #seal(position: readonly PartitionPosition[]): Uint8Array {
     return this.#cursors.seal({
       kind: 'read',
-      topicId: this.#topicId,
+      topicId: this.topicId,
       issuedAtMs: this.clock.nowMs(),
       positions: position,
     })

@@ -7,7 +7,7 @@ import type { CloseReason, RequestRef, SessionEvent } from '../fsm/server/sessio
 import type { Clock } from '../ports/clock.ts'
 import type { Principal } from '../protocol/envelope.ts'
 import { TrunklineError } from '../protocol/errors.ts'
-import type { SessionId } from '../protocol/ids.ts'
+import type { SessionId, TopicId } from '../protocol/ids.ts'
 import type { DisposeRequest, ExtendRequest, Proof } from '../protocol/messages.ts'
 import { type Answered, type Conversation, deferred, type Outcome } from './conversation.ts'
 
@@ -27,6 +27,7 @@ export interface SessionBase {
 
 export abstract class Session {
   readonly id: SessionId
+  abstract readonly topicId: TopicId
   readonly conversation: Conversation
   /** Settles when the session has closed: nothing of it is in flight, and nothing ever will be. */
   readonly closed: Promise<void>
@@ -74,6 +75,12 @@ export abstract class Session {
 
   get expiresAtMs(): number {
     return this.#principal.expiresAtMs
+  }
+
+  /** The state of the machine, for counting. */
+  get state(): string {
+    const value = this.#actor?.getSnapshot().value ?? 'closed'
+    return typeof value === 'string' ? value : (Object.keys(value)[0] ?? 'closed')
   }
 
   /** True while the machine waits in `closing` or is done. */

@@ -14,4 +14,13 @@ export interface StreamMetrics extends AppendMetrics, ReadMetrics, TakeOverMetri
   delivered(events: number, bytes: number): void
   /** A machine met an event that it does not know in its state: a bug, loud. */
   unknownEvent(machine: string, event: string): void
+  /** A block was sealed, or was not. */
+  sealed(outcome: 'ok' | ErrorName, durationMs: number): void
+  openTook(durationMs: number): void
+  /** An allocation began or ended. */
+  allocating(change: 1 | -1): void
+  /** finished: nothing was queued any more; cut: the deadline came first. */
+  drained(outcome: 'finished' | 'cut', durationMs: number): void
+  /** Gives the way to count the open sessions in a state of their machine; the newest incarnation's is asked. */
+  sessionStates(count: (state: string) => number): void
 }

@@ -5,22 +5,29 @@
 // W3 A number that was used for other content answers WRITE_CHANGED, never success (writeHash).
 // W4 A refusal stops the hand-over until everything handed over has settled; what comes behind it is `held`, not lost.
 // W5 Retirement answers no write: its outcome is for a take-over to find (SESSION_GONE, the write stays unanswered).
+// W6 A topic that was made anew under its name takes nothing that was meant for the former one: the session ends.
+// W7 What is staged counts for its client, its tenant and its node until it is published or the session ends
+//    (staged-bytes.ts); a refusal for it takes nothing: the same write comes again under its n.
 // Leaves out: batches and lanes (write/append-lanes.ts), what is allowed when (session.machine.ts).
 import type { RequestRef } from '../fsm/server/session.types.ts'
-import type { AppendRecord, TopicInfo } from '../ports/event-log.ts'
+import { noTracing, type Span, type Tracing } from '../observability/tracing.ts'
+import { type AppendRecord, type TopicInfo, topicFormat } from '../ports/event-log.ts'
 import type { WriteCursorContent } from '../protocol/cursor-content.ts'
 import { TrunklineError } from '../protocol/errors.ts'
 import type { ProducerId, TopicId } from '../protocol/ids.ts'
 import { type AckRequest, type PartResult, partState, type WriteRequest } from '../protocol/messages.ts'
+import { tenantOfLogTopic } from '../protocol/tenant-topics.ts'
 import { equalBytes } from '../protocol/turns.ts'
 import { writeHash } from '../protocol/write-hash.ts'
 import type { Answered } from './conversation.ts'
 import type { SessionCursors } from './cursors.ts'
+import { type Owner, ownerOf } from './owner-sums.ts'
 import { Session, type SessionBase, wholeNumber } from './session.ts'
 import type { StreamMetrics } from './stream-metrics.ts'
 import type { EntryOutcome } from './write/append-entry.ts'
 import type { AppendLanes } from './write/append-lanes.ts'
-import { type Sealer, type StagedWrite, sealWrite, stageWrite } from './write/staged-write.ts'
+import type { StagedBytes } from './write/staged-bytes.ts'
+import { recordsOfWrite, type Sealer, type StagedWrite, stageWrite } from './write/staged-write.ts'
 import { WriteCursor } from './write/write-cursor.ts'
 
 /** A part that is known to be in the log. */
@@ -60,8 +67,10 @@ interface Write {
   held: boolean
   /** What happened to itself; undefined when it only came behind another. */
   heldBy: TrunklineError | undefined
-  /** Bytes charged to the node's buffer while it is staged. */
+  /** Bytes charged to the node's buffer, and to whom they belong, while it is staged. */
   charged: number
+  /** From its hand-over to its outcome. */
+  span: Span | undefined
 }
 
 export interface WriteSessionOptions {
@@ -70,6 +79,8 @@ export interface WriteSessionOptions {
   readonly partitions: number
   readonly producerId: ProducerId
   readonly lanes: AppendLanes
+  /** Of the node. */
+  readonly staged: StagedBytes
   readonly sealer: Sealer
   readonly cursors: SessionCursors
   /** Per partition, a lower bound of where unanswered writes can lie (design.md §3.7). */
@@ -77,6 +88,8 @@ export interface WriteSessionOptions {
   readonly windowWrites: number
   readonly windowBytes: number
   readonly metrics: Pick<StreamMetrics, 'published'>
+  /** Default: off. */
+  readonly tracing?: Tracing | undefined
   /** Reads the end offsets of all partitions, for refreshing the write cursor while nothing is outstanding. */
   readonly ends: () => Promise<readonly number[]>
 }
@@ -85,6 +98,7 @@ export class WriteSession extends Session {
   readonly producerId: ProducerId
   readonly topicId: TopicId
   readonly #options: WriteSessionOptions
+  readonly #owner: Owner
   #writeCursor: WriteCursor
   readonly #writes = new Map<number, Write>()
   #landedBefore: ReadonlyMap<number, LandedParts> = new Map()
@@ -97,10 +111,13 @@ export class WriteSession extends Session {
   #offered: Write | undefined
   /** The method of the request being judged: its answer has another shape. */
   #asking: 'write' | 'ack' = 'write'
+  /** Its trace context. */
+  #askedUnder: string | undefined
 
   constructor(base: SessionBase, options: WriteSessionOptions) {
     super(base)
     this.#options = options
+    this.#owner = ownerOf(base.principal)
     this.producerId = options.producerId
     this.topicId = options.topic.topicId
     this.#writeCursor = new WriteCursor(options.topic.topicId, options.from)
@@ -116,13 +133,14 @@ export class WriteSession extends Session {
     for (const n of missing) this.#writeCursor.taken(n)
   }
 
-  write(request: WriteRequest): Promise<Answered> {
+  write(request: WriteRequest, traceparent?: string): Promise<Answered> {
     const blocks = request.blocks ?? []
     const hash = writeHash(blocks)
     const commit = request.commit === true
     const fingerprint = `write ${request.n} ${commit} ${Buffer.from(hash).toString('hex')}`
     return this.converse(request.proof, fingerprint, (ref) => {
       this.#asking = 'write'
+      this.#askedUnder = traceparent
       const n = wholeNumber(request.n, 'n', 1, 0)
       const known = this.#writes.get(n)
       // What was refused or held left nothing behind that its number could clash with: it comes anew, corrected or not.
@@ -134,6 +152,7 @@ export class WriteSession extends Session {
         partitions: this.#options.partitions,
         bytesMax: this.#options.windowBytes,
         hash,
+        format: this.#options.topic.format,
       })
       const named = this.#namedPartitions.get(n)
       // W3: it was looked for elsewhere, and may have landed where it goes now.
@@ -144,7 +163,8 @@ export class WriteSession extends Session {
       for (const part of landed.values()) {
         if (!equalBytes(part.writeHash, hash)) throw new TrunklineError('WRITE_CHANGED', { details: { n: String(n) } }) // W3
       }
-      if (!this.#options.lanes.roomFor(staged.bytes)) throw new TrunklineError('UNAVAILABLE', { retryAfterMs: 100 })
+      if (!commit) this.#options.staged.check(this.#owner, staged.heldBytes) // W7
+      if (!this.#options.lanes.roomFor(staged.heldBytes)) throw new TrunklineError('UNAVAILABLE', { retryAfterMs: 100 })
       const fresh: Write = {
         n,
         hash,
@@ -156,6 +176,7 @@ export class WriteSession extends Session {
         held: false,
         heldBy: undefined,
         charged: 0,
+        span: undefined,
       }
       // The machine decides whether this n is due; only then is the write kept (answerStaged, publish).
       this.#offered = fresh
@@ -165,9 +186,10 @@ export class WriteSession extends Session {
   }
 
   /** ack(n) of a staged write publishes it. */
-  ack(request: AckRequest): Promise<Answered> {
+  ack(request: AckRequest, traceparent?: string): Promise<Answered> {
     return this.converse(request.proof, `ack ${request.n} ${request.count}`, (ref) => {
       this.#asking = 'ack'
+      this.#askedUnder = traceparent
       if (request.count !== undefined) throw new TrunklineError('ACK_RANGE', { details: { field: 'count' } })
       this.send({ type: 'PUBLISH', request: ref, n: wholeNumber(request.n, 'n', 1, 0) })
     })
@@ -175,7 +197,7 @@ export class WriteSession extends Session {
 
   answerStaged(request: RequestRef, n: number): void {
     const write = this.#keep(n)
-    if (write.charged === 0) this.#charge(write, write.staged?.bytes ?? 0)
+    if (write.charged === 0) this.#charge(write, write.staged?.heldBytes ?? 0)
     this.answer(request, { reply: { n, published: false } })
   }
 
@@ -183,6 +205,7 @@ export class WriteSession extends Session {
     const write = this.#keep(n)
     this.#charge(write, 0)
     write.owed.push({ request, method: this.#asking })
+    write.span = (this.#options.tracing ?? noTracing).start('append', 'write', this.#askedUnder)
     this.#inFlight += 1
     this.#handOver = this.#handOver.then(() => this.#handOverWrite(write)) // W1
   }
@@ -252,9 +275,15 @@ export class WriteSession extends Session {
 
   /** Staged bytes count against the node's buffer until they go to a lane, which counts them itself. */
   #charge(write: Write, bytes: number): void {
-    if (write.charged > 0) this.#options.lanes.letGo(write.charged)
+    const { lanes, staged } = this.#options
+    if (write.charged > 0) {
+      lanes.letGo(write.charged)
+      staged.remove(this.#owner, write.charged)
+    }
     write.charged = bytes
-    if (bytes > 0) this.#options.lanes.hold(bytes)
+    if (bytes === 0) return
+    lanes.hold(bytes)
+    staged.add(this.#owner, bytes)
   }
 
   #keep(n: number): Write {
@@ -272,8 +301,9 @@ export class WriteSession extends Session {
     if (this.#halted) return this.#settleHeld(write, undefined)
     try {
       const missing = staged.blocks.map((_, part) => part).filter((part) => !write.landed.has(part)) // W2
-      const place = { topicId: this.#options.topic.topicId, producerId: this.producerId, n: write.n }
-      const records = await sealWrite(this.#options.sealer, place, staged)
+      const { topicId, name } = this.#options.topic
+      const place = { topicId, tenant: tenantOfLogTopic(name), producerId: this.producerId, n: write.n }
+      const records = await recordsOfWrite(this.#options.sealer, place, staged)
       if (this.#halted) return this.#settleHeld(write, undefined)
       const outcomes = missing.map((part) => this.#append(write, staged, part, records[part]))
       void Promise.all(outcomes).then((all) => this.#settle(write, staged, missing, all))
@@ -284,11 +314,23 @@ export class WriteSession extends Session {
     }
   }
 
-  #append(write: Write, staged: StagedWrite, part: number, record: AppendRecord | undefined): Promise<EntryOutcome> {
+  #append(
+    write: Write,
+    staged: StagedWrite,
+    part: number,
+    records: readonly AppendRecord[] | undefined,
+  ): Promise<EntryOutcome> {
     const block = staged.blocks[part]
-    if (block === undefined || record === undefined) throw new Error('every part has a block and a record')
-    const at = { topic: this.#options.topic.name, partition: block.partition }
-    return this.#options.lanes.append(at, { producerId: this.producerId, session: this.id, n: write.n, record })
+    if (block === undefined || records === undefined) throw new Error('every part has a block and its records')
+    // With the id: what was staged for this topic never lands in a new one of its name.
+    const at = { topic: this.#options.topic.name, topicId: this.topicId, partition: block.partition }
+    return this.#options.lanes.append(at, {
+      producerId: this.producerId,
+      session: this.id,
+      n: write.n,
+      records,
+      span: write.span,
+    })
   }
 
   #settle(write: Write, staged: StagedWrite, missing: readonly number[], outcomes: readonly EntryOutcome[]): void {
@@ -308,6 +350,7 @@ export class WriteSession extends Session {
           held = true
           break
         case 'retired': // W5
+          write.span?.end(outcome.reason)
           this.#inFlight -= 1
           this.#quietWhenDone()
           return
@@ -321,17 +364,25 @@ export class WriteSession extends Session {
     // A write that is partly in the log is not refused: it comes again under its own n, only what is missing is appended.
     if (refusal !== undefined && write.landed.size === 0) this.#refuse(write, refusal)
     else this.#settleHeld(write, refusal)
+    // W6: its topic is gone; the client hears so at every session that it asks for.
+    if (refusal?.name === 'TOPIC_CHANGED') this.send({ type: 'RELEASE' })
   }
 
   #land(write: Write, staged: StagedWrite): void {
+    write.span?.end('ok')
     this.#inFlight -= 1
     const parts = staged.partitions.map((partition, part) => ({
       part,
       partition,
       state: partState.landed,
       offset: offsetOf(write, part),
+      ...(this.#options.topic.format === topicFormat.plain ? { perEvent: true } : {}),
     }))
-    const writeCursor = this.#sealCursor(this.#writeCursor.landed(write.n, parts, this.clock.nowMs()))
+    const ends = parts.map(({ partition, offset, part }) => ({
+      partition,
+      offset: offset + (staged.plain?.[part]?.records.length ?? 1) - 1,
+    }))
+    const writeCursor = this.#sealCursor(this.#writeCursor.landed(write.n, ends, this.clock.nowMs()))
     write.results = { parts, writeCursor }
     this.#options.metrics.published(staged.events, staged.bytes)
     this.send({ type: 'SETTLED', n: write.n, how: 'landed' })
@@ -344,6 +395,7 @@ export class WriteSession extends Session {
       this.#settleHeld(write, error)
       return
     }
+    write.span?.end(error.name)
     this.#inFlight -= 1
     write.error = error
     this.#writeCursor.dropped(write.n, false)
@@ -352,8 +404,11 @@ export class WriteSession extends Session {
   }
 
   #settleHeld(write: Write, because: TrunklineError | undefined): void {
+    write.span?.end(because?.name ?? 'WRITE_HELD')
     this.#inFlight -= 1
     write.held = true
+    // It comes again with its blocks; until then nothing counts them.
+    write.staged = undefined
     write.heldBy = because
     this.#writeCursor.dropped(write.n, write.landed.size > 0)
     this.send({ type: 'SETTLED', n: write.n, how: 'held' })

@@ -20,8 +20,8 @@ interface KnownSeed extends Seed {
   readonly why: string
 }
 
-/** By profile. `fury` is everything at once. */
-const seedCounts = { walk: scale(45, 500), fury: scale(15, 200) } as const
+/** By profile. `fury` is everything at once; `plain` shares its topics with strangers. */
+const seedCounts = { walk: scale(45, 300), fury: scale(15, 120), plain: scale(10, 90) } as const
 /** Fewer over a whole run would mean that little was proven. */
 const ackedPerSeedMin = 100
 
@@ -108,6 +108,13 @@ const signsOfBrokerFaults = [
   'node ends: fenced',
   'link requests doubled',
   'link replies late',
+  'link connects refused',
+  'link calls into silence',
+  'link calls to a draining node',
   'acked in two phases',
+  'stagings refused',
   'readers from a cursor',
+  'records of strangers',
+  'holes',
+  'transactions of strangers',
 ]

@@ -96,6 +96,24 @@ export function describeAppends(bench: () => Bench): void {
       await land(bench(), writer, at(0), 'b')
     })
 
+    it('Given a topic made anew under its name, when an append names the old id, then it is refused as TOPIC_CHANGED', async () => {
+      const { harness, topic, at, identity } = bench()
+      const writer = await harness.run(harness.log.open(identity()))
+      const old = (await harness.run(harness.log.topic(topic)))?.topicId
+      landedAt(await harness.run(writer.append({ ...at(0), topicId: old }, [record('old')])))
+      const other = await harness.another()
+      await harness.run(other.deleteTopic(topic))
+      const young = await harness.run(other.createTopic({ name: topic, partitions: 1, format: 'sealed' }))
+      if (harness.topicChangeMs !== undefined) await harness.advance(harness.topicChangeMs)
+      expect(await harness.run(writer.append({ ...at(0), topicId: old }, [record('late')]))).toEqual({
+        kind: 'refused',
+        error: 'TOPIC_CHANGED',
+      })
+      const second = await harness.run(harness.log.open(identity()))
+      landedAt(await harness.run(second.append({ ...at(0), topicId: young.topicId }, [record('new')])))
+      expect(await texts(bench(), at(0))).toEqual(['new'])
+    })
+
     it('Given what a caller does to its bytes after the answer, then what is stored stays', async () => {
       const { harness, at, identity } = bench()
       const writer = await harness.run(harness.log.open(identity()))

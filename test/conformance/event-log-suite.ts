@@ -11,7 +11,7 @@ import { describeAppends } from './event-log-suite-append.ts'
 import { describeFaults } from './event-log-suite-faults.ts'
 import { describeFences } from './event-log-suite-fence.ts'
 import { describeFetches } from './event-log-suite-fetch.ts'
-import { describeTopics } from './event-log-suite-topics.ts'
+import { describeRetention, describeTopics } from './event-log-suite-topics.ts'
 
 export interface FaultControl {
   /** The next data appends of the first handle meet these, in order. */
@@ -33,8 +33,13 @@ export interface EventLogHarness {
   run<T>(work: Promise<T>): Promise<T>
   /** Undefined when this log cannot be disturbed. */
   readonly faults: FaultControl | undefined
-  /** Time between two sweeps of retention; undefined when retention cannot be tested. */
-  readonly retentionSweepMs: number | undefined
+  /**
+   * How long an append that names a topic's id may still land after the topic was made anew (a broker that takes topics
+   * by name only). Absent: never.
+   */
+  readonly topicChangeMs?: number
+  /** Whether topics of format plain can be made here. Absent: they answer UNSUPPORTED. */
+  readonly hasPlainTopics?: boolean
   cleanup(): Promise<void>
 }
 
@@ -49,7 +54,12 @@ export interface Bench {
 export const suitePartitions = 4
 
 /** Runs the whole suite against `factory`'s log: one log and one topic for each test. */
-export function describeEventLog(name: string, factory: () => Promise<EventLogHarness>): void {
+/** With the time between two sweeps of retention where that is the adapter's own; Kafka's is tested in integration/kafka. */
+export function describeEventLog(
+  name: string,
+  factory: () => Promise<EventLogHarness>,
+  retentionSweepMs?: number,
+): void {
   describe(`event log: ${name}`, () => {
     let bench: Bench | undefined
     let topics = 0
@@ -77,6 +87,7 @@ export function describeEventLog(name: string, factory: () => Promise<EventLogHa
     describeFences(current)
     describeFetches(current)
     describeTopics(current)
+    if (retentionSweepMs !== undefined) describeRetention(current, retentionSweepMs)
     describeFaults(current)
   })
 }

@@ -63,7 +63,6 @@ function harnessOf({ clock, random, broker, shared, quiet, cleanup }: Parts): Ev
         faulty.meanwhile = work
       },
     },
-    retentionSweepMs,
     cleanup: async () => {
       await run(Promise.all([log, ...others].map((one) => one.close())))
       await cleanup()
@@ -71,34 +70,42 @@ function harnessOf({ clock, random, broker, shared, quiet, cleanup }: Parts): Ev
   }
 }
 
-describeEventLog(`embedded (seed ${seed})`, async () => {
-  const dir = mkdtempSync(join(tmpdir(), 'trunkline-log-'))
-  const clock = new SimulatedClock()
-  const random = new SeededRandom(seed)
-  const broker = await openLmdbBroker({ dir, clock, random, retentionSweepMs })
-  return harnessOf({
-    clock,
-    random,
-    broker: () => broker,
-    shared: true,
-    quiet: () => broker.idle(),
-    cleanup: async () => {
-      await broker.close()
-      rmSync(dir, { recursive: true, force: true })
-    },
-  })
-})
+describeEventLog(
+  `embedded (seed ${seed})`,
+  async () => {
+    const dir = mkdtempSync(join(tmpdir(), 'trunkline-log-'))
+    const clock = new SimulatedClock()
+    const random = new SeededRandom(seed)
+    const broker = await openLmdbBroker({ dir, clock, random, retentionSweepMs })
+    return harnessOf({
+      clock,
+      random,
+      broker: () => broker,
+      shared: true,
+      quiet: () => broker.idle(),
+      cleanup: async () => {
+        await broker.close()
+        rmSync(dir, { recursive: true, force: true })
+      },
+    })
+  },
+  retentionSweepMs,
+)
 
-describeEventLog(`simulated cluster (seed ${seed})`, async () => {
-  const clock = new SimulatedClock()
-  const random = new SeededRandom(seed)
-  const cluster = new SimCluster({ clock, random: random.fork('cluster'), retentionSweepMs })
-  return harnessOf({
-    clock,
-    random,
-    broker: (node) => cluster.broker(`node-${node}`),
-    shared: false,
-    quiet: () => Promise.resolve(),
-    cleanup: async () => cluster.stop(),
-  })
-})
+describeEventLog(
+  `simulated cluster (seed ${seed})`,
+  async () => {
+    const clock = new SimulatedClock()
+    const random = new SeededRandom(seed)
+    const cluster = new SimCluster({ clock, random: random.fork('cluster'), retentionSweepMs })
+    return harnessOf({
+      clock,
+      random,
+      broker: (node) => cluster.broker(`node-${node}`),
+      shared: false,
+      quiet: () => Promise.resolve(),
+      cleanup: async () => cluster.stop(),
+    })
+  },
+  retentionSweepMs,
+)

@@ -1,5 +1,5 @@
 // Owns: a KeyProvider that fails on command, around a real one.
-import type { DataKey, KekInfo, KeyContext, KeyProvider } from '../../src/ports/key-provider.ts'
+import type { DataKey, KekInfo, KeyChange, KeyContext, KeyProvider } from '../../src/ports/key-provider.ts'
 import { TrunklineError } from '../../src/protocol/errors.ts'
 
 export type KeyFault =
@@ -64,6 +64,18 @@ export class FaultyKeyProvider implements KeyProvider {
   async describe(): Promise<readonly KekInfo[]> {
     await this.#suffer()
     return this.#inner.describe()
+  }
+
+  isCurrent(kekId: string, context: KeyContext): boolean {
+    return this.#inner.isCurrent(kekId, context)
+  }
+
+  refusalOf(kekId: string): 'KEY_UNAVAILABLE' | 'KEY_SHREDDED' | undefined {
+    return this.#inner.refusalOf(kekId)
+  }
+
+  onChange(listener: (change: KeyChange) => void): () => void {
+    return this.#inner.onChange(listener)
   }
 
   close(): Promise<void> {

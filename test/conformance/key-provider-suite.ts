@@ -1,7 +1,7 @@
 // Owns: the specification of the KeyProvider port, for every adapter.
 // Leaves out: what one adapter promises beyond the port (its own test file).
 import { afterEach, beforeEach, describe, expect, test } from 'vitest'
-import type { KeyContext, KeyProvider } from '../../src/ports/key-provider.ts'
+import type { KeyChange, KeyContext, KeyProvider } from '../../src/ports/key-provider.ts'
 import type { ErrorName } from '../../src/protocol/errors.ts'
 import { parseTopicId } from '../../src/protocol/ids.ts'
 
@@ -9,6 +9,10 @@ export interface KeyProviderFixture {
   readonly provider: KeyProvider
   /** A new KEK becomes current, as an operator does it; the provider has noticed when it resolves. */
   rotate(): Promise<void>
+  /** Withdraws a KEK that is not current, so that it can be given back; the provider has noticed when it resolves. */
+  revoke(kekId: string): Promise<void>
+  /** Gives a revoked KEK back; the provider has noticed when it resolves. */
+  restore(kekId: string): Promise<void>
   /** Destroys a KEK that is not current; the provider has noticed when it resolves. */
   destroy(kekId: string): Promise<void>
   /** Another provider that shares no KEK with this one. The fixture closes it. */
@@ -130,6 +134,43 @@ export function describeKeyProvider(name: string, factory: () => Promise<KeyProv
       await expectError(provider.rewrap(before.kekId, before.wrapped, context), 'KEY_SHREDDED')
       expect(hex(await provider.unwrap(after.kekId, after.wrapped, context))).toBe(hex(before.plaintext))
       expect((await provider.describe()).map((kek) => kek.kekId)).not.toContain(before.kekId)
+    })
+
+    test('given a revoked KEK, then it is refused until it is given back', async () => {
+      const before = await provider.generate(context)
+      await fixture.rotate()
+      expect(provider.refusalOf(before.kekId)).toBeUndefined()
+      await fixture.revoke(before.kekId)
+      expect(provider.refusalOf(before.kekId)).toBe('KEY_UNAVAILABLE')
+      await expectError(provider.unwrap(before.kekId, before.wrapped, context), 'KEY_UNAVAILABLE')
+      await expectError(provider.rewrap(before.kekId, before.wrapped, context), 'KEY_UNAVAILABLE')
+      expect((await provider.describe()).map((kek) => kek.kekId)).not.toContain(before.kekId)
+      await fixture.restore(before.kekId)
+      expect(provider.refusalOf(before.kekId)).toBeUndefined()
+      expect(hex(await provider.unwrap(before.kekId, before.wrapped, context))).toBe(hex(before.plaintext))
+    })
+
+    test('given a listener, then it hears of each change what it is, until it stops', async () => {
+      const heard: KeyChange[] = []
+      const first = await provider.generate(context)
+      const stop = provider.onChange((change) => heard.push(change))
+      expect(provider.isCurrent(first.kekId, context)).toBe(true)
+      await fixture.rotate()
+      expect(heard).toContain('current')
+      expect(provider.isCurrent(first.kekId, context)).toBe(false)
+      expect(provider.isCurrent((await provider.generate(context)).kekId, context)).toBe(true)
+      heard.length = 0
+      await fixture.revoke(first.kekId)
+      expect(heard).toContain('access')
+      heard.length = 0
+      await fixture.restore(first.kekId)
+      await fixture.destroy(first.kekId)
+      expect(heard).toContain('access')
+      expect(provider.refusalOf(first.kekId)).toBe('KEY_SHREDDED')
+      stop()
+      heard.length = 0
+      await fixture.rotate()
+      expect(heard).toEqual([])
     })
 
     test('given rotations, when the KEKs are described, then exactly one is current and it is the one in use', async () => {

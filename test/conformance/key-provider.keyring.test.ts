@@ -3,7 +3,9 @@ import { mkdtemp, rm } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { SimulatedClock } from '../../src/adapters/clock/simulated-clock.ts'
-import { addKek, destroyKek, openKeyring } from '../../src/adapters/keyring/keyring-provider.ts'
+import { restoreKek, revokeKek, rotateKek, shredKek } from '../../src/adapters/keyring/keyring-edits.ts'
+import { changeKeyring } from '../../src/adapters/keyring/keyring-file.ts'
+import { openKeyring } from '../../src/adapters/keyring/keyring-provider.ts'
 import { SeededRandom } from '../../src/adapters/random/seeded-random.ts'
 import type { KeyProvider } from '../../src/ports/key-provider.ts'
 import { FaultyKeyProvider } from './key-provider-faulty.ts'
@@ -15,16 +17,26 @@ async function keyringFixture(around: (keyring: KeyProvider) => KeyProvider): Pr
   const clock = new SimulatedClock()
   const random = new SeededRandom('key provider suite')
   const keyring = await openKeyring(path, { create: true, random, clock })
+  const source = { random, clock }
   const strangers: KeyProvider[] = []
   return {
     provider: around(keyring),
     async rotate() {
       await clock.advance(1)
-      await addKek(path, { random, clock })
+      await changeKeyring(path, source, rotateKek(source))
+      await keyring.reload()
+    },
+    async revoke(kekId) {
+      await changeKeyring(path, source, revokeKek(kekId))
+      await keyring.reload()
+    },
+    async restore(kekId) {
+      await changeKeyring(path, source, restoreKek(kekId))
       await keyring.reload()
     },
     async destroy(kekId) {
-      await destroyKek(path, kekId, { random })
+      await changeKeyring(path, source, revokeKek(kekId))
+      await changeKeyring(path, source, shredKek(kekId, true))
       await keyring.reload()
     },
     async stranger() {

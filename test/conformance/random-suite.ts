@@ -17,6 +17,18 @@ export function describeRandom(name: string, factory: () => Random): void {
       expect(one.buffer.byteLength).toBe(32)
     })
 
+    test('given many small requests, then no two answers are alike or share memory', () => {
+      const random = factory()
+      const drawn = Array.from({ length: 2_000 }, () => random.bytes(12))
+      const before = new Set(drawn.map((bytes) => Buffer.from(bytes).toString('hex')))
+      expect(before.size).toBe(drawn.length)
+      expect(new Set(drawn.map(({ buffer }) => buffer)).size).toBe(drawn.length)
+      expect(drawn.every(({ buffer }) => buffer.byteLength === 12)).toBe(true)
+      // What comes later changes nothing of what was handed out.
+      random.bytes(12)
+      expect(new Set(drawn.map((bytes) => Buffer.from(bytes).toString('hex')))).toEqual(before)
+    })
+
     test('given many bytes, then every value occurs about as often at every place of a word', () => {
       const random = factory()
       for (const place of [0, 1, 2, 3]) {

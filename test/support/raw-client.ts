@@ -1,7 +1,9 @@
 // Owns: a client of the Thrift listener that keeps no rule by itself: tests send what they like, in and out of turn.
+// 1. Calls of sessions that were allocated here are signed, unless they bring a MAC, and their answers must be signed.
 // It uses our codec only; the stock Apache client is driven from Python elsewhere.
 import { connect, type Socket } from 'node:net'
-import { TrunklineError } from '../../src/protocol/errors.ts'
+import { setTimeout as sleep } from 'node:timers/promises'
+import { isErrorNamed, TrunklineError } from '../../src/protocol/errors.ts'
 import {
   type AllocateReply,
   type MethodName,
@@ -12,7 +14,53 @@ import {
   slot,
   type Turn,
 } from '../../src/protocol/messages.ts'
-import { decodeReply, encodeCall } from '../../src/protocol/thrift/message.ts'
+import {
+  deriveMacKeys,
+  type MacKeys,
+  requestMac,
+  verifyError,
+  verifyReply,
+  verifyRequest,
+} from '../../src/protocol/signed-bytes.ts'
+import { decodeReply, encodeCall, type ReplyMessage } from '../../src/protocol/thrift/message.ts'
+
+const allocateAttemptsMax = 50
+const allocateRetryMs = 200
+
+/** Of every session that was allocated through a RawClient of this process. */
+const sessionKeys = new Map<string, MacKeys>()
+const textOf = (token: Uint8Array): string => Buffer.from(token).toString('latin1')
+
+const neverSigned = new Set(['UNAUTHENTICATED', 'TOKEN_EXPIRED', 'BAD_SESSION_TOKEN', 'BAD_PROOF', 'FORBIDDEN'])
+
+function keysOf(request: object): MacKeys | undefined {
+  return 'session' in request && request.session instanceof Uint8Array
+    ? sessionKeys.get(textOf(request.session))
+    : undefined
+}
+
+/** As it is when it brings a MAC, or its session is not ours. */
+export function signedRequest<M extends MethodName>(method: M, request: RequestOf<M>): RequestOf<M> {
+  const keys = keysOf(request)
+  if (keys === undefined || request.proof?.mac !== undefined) return request
+  // An empty proof counts too.
+  const sent = { ...request, proof: { ...request.proof } }
+  return { ...sent, proof: { ...sent.proof, mac: requestMac(keys, method, sent) } }
+}
+
+/** What the gateway answers to a call that it took for ours is signed by it. */
+function checkSigned<M extends MethodName>(method: M, request: RequestOf<M>, answer: ReplyMessage<M>): void {
+  const keys = keysOf(request)
+  if (keys === undefined || !verifyRequest(keys, method, request)) return
+  if ('error' in answer) {
+    const { struct } = answer
+    if (struct === undefined) return
+    // Refused before anything of the request was looked at, or for its bearer.
+    if (neverSigned.has(struct.name) || (struct.name === 'DRAINING' && struct.turn === undefined)) return
+    if (!verifyError(keys, method, request.proof, struct)) throw new Error(`${struct.name} to ${method} is not signed`)
+  } else if (!verifyReply(keys, method, request.proof, answer.reply))
+    throw new Error(`the reply to ${method} is not signed`)
+}
 
 type Waiting = { resolve: (frame: Uint8Array) => void; reject: (error: Error) => void }
 
@@ -39,13 +87,17 @@ export class RawClient {
     return new RawClient(socket)
   }
 
-  /** One call, as it is. Rejects with the TrunklineError of the reply. */
+  /** One call. Rejects with the TrunklineError of the reply. */
   async call<M extends MethodName>(method: M, request: RequestOf<M>): Promise<ReplyOf<M>> {
     const seqid = ++this.#seqid
-    const body = encodeCall(method, seqid, request)
-    const frame = await this.frame(seqid, body)
-    const decoded = decodeReply(method, frame)
+    const signed = signedRequest(method, request)
+    const decoded = decodeReply(method, await this.frame(seqid, encodeCall(method, seqid, signed)))
+    checkSigned(method, signed, decoded)
     if ('error' in decoded) throw decoded.error
+    if (method === 'allocate') {
+      const { session, secret } = decoded.reply as AllocateReply
+      sessionKeys.set(textOf(session), deriveMacKeys(secret))
+    }
     return decoded.reply
   }
 
@@ -99,6 +151,18 @@ export class RawSession {
     request: Omit<RequestOf<'allocate'>, 'proof'>,
   ): Promise<RawSession> {
     return new RawSession(client, await client.call('allocate', { ...request, proof: { bearer } }))
+  }
+
+  /** On a busy machine an allocation may find no place within its time: that is asked again, as any client does. */
+  static async openPatiently(...args: Parameters<typeof RawSession.open>): Promise<RawSession> {
+    for (let attempt = 1; ; attempt++) {
+      try {
+        return await RawSession.open(...args)
+      } catch (thrown) {
+        if (!isErrorNamed(thrown, 'NO_CAPACITY') || attempt === allocateAttemptsMax) throw thrown
+        await sleep(allocateRetryMs)
+      }
+    }
   }
 
   static read(

@@ -121,9 +121,13 @@ export class TrunklineClient {
     }
   }
 
-  /** Flushes the producers, ends all sessions and the connection. Idempotent. */
-  close(): Promise<void> {
-    this.#closing ??= this.#close()
+  /**
+   * Flushes the producers, ends all sessions and the connections. Takes `timeoutMs` (default 60,000) and a little more
+   * at the longest: publishes that are not answered by then reject, and close rejects with DEADLINE (Producer.close).
+   * Idempotent: the first call's time counts.
+   */
+  close(options: { readonly timeoutMs?: number } = {}): Promise<void> {
+    this.#closing ??= this.#close(options)
     return this.#closing
   }
 
@@ -131,9 +135,12 @@ export class TrunklineClient {
     return this.close()
   }
 
-  async #close(): Promise<void> {
-    await Promise.all([...this.#open].map((one) => one.close()))
+  async #close(options: { readonly timeoutMs?: number }): Promise<void> {
+    const closed = await Promise.allSettled(
+      [...this.#open].map((one) => (one instanceof Producer ? one.close(options) : one.close())),
+    )
     await this.#environment.transport.close()
+    for (const one of closed) if (one.status === 'rejected') throw TrunklineError.from(one.reason)
   }
 
   #checkOpen(): void {

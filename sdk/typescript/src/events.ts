@@ -6,8 +6,8 @@ import { formatPosition } from '../../../src/protocol/position.ts'
 export interface EventInput {
   /** Events with one key go to one partition and keep their order. Default: no key, spread over the partitions. */
   readonly key?: string | Uint8Array | undefined
-  /** Default empty. */
-  readonly payload?: string | Uint8Array | undefined
+  /** Default empty. null: none at all, which a topic of format plain stores as a tombstone. */
+  readonly payload?: string | Uint8Array | null | undefined
   /** At most 64 names, 16 KiB in all. */
   readonly headers?: Readonly<Record<string, string>> | ReadonlyMap<string, string> | undefined
   /** When it happened; ms since 1970 as a number. Default: the gateway's append time, when it is read. */
@@ -63,7 +63,10 @@ const noHeaders: ReadonlyMap<string, string> = new Map()
 /** An event as it was read. Bytes are views into the batch: copy what you keep for long. */
 export class ReceivedEvent {
   readonly key: Uint8Array | undefined
+  /** Empty also when there is none. */
   readonly payload: Uint8Array
+  /** Without a payload: in a topic of format plain a tombstone. */
+  readonly isTombstone: boolean
   readonly headers: ReadonlyMap<string, string>
   /** The event's own time, or its append time when it had none; ms since 1970. */
   readonly timestampMs: number
@@ -77,6 +80,7 @@ export class ReceivedEvent {
   constructor(event: Event) {
     this.key = event.key
     this.payload = event.payload ?? noBytes
+    this.isTombstone = event.payload === undefined
     this.headers = event.headers ?? noHeaders
     this.appendTimeMs = event.appendTimeMs ?? 0
     this.timestampMs = event.timestampMs ?? this.appendTimeMs
@@ -112,7 +116,7 @@ export function eventOf(input: EventInput, defaults: EventDefaults): Event {
   const { timestamp, headers } = input
   return {
     ...(input.key === undefined ? {} : { key: bytesOf(input.key) }),
-    payload: input.payload === undefined ? noBytes : bytesOf(input.payload),
+    ...(input.payload === null ? {} : { payload: input.payload === undefined ? noBytes : bytesOf(input.payload) }),
     ...(headers === undefined ? {} : { headers: headers instanceof Map ? headers : new Map(Object.entries(headers)) }),
     ...(timestamp === undefined ? {} : { timestampMs: timestamp instanceof Date ? timestamp.getTime() : timestamp }),
     id: input.id ?? defaults.newId(),

@@ -11,8 +11,10 @@ export type { EventInput, Position } from './events.ts'
 export { ReceivedEvent } from './events.ts'
 export type { ConnectOptions, Credentials } from './node/connect.ts'
 export { connect } from './node/connect.ts'
+export type { TlsOptions } from './node/tls.ts'
 export { Producer } from './producer.ts'
 export { Batch, Reader } from './reader.ts'
+export type { TroubleReport } from './trouble.ts'
 
 /** Whether it is an error of Trunkline, and of one of these names when any is given. */
 export function isTrunklineError(

@@ -35,6 +35,8 @@ export interface ProducerSettings {
   readonly retry: RetryPolicy
 }
 
+/** Longer than any one write may take. */
+const closeTimeoutMsDefault = 60_000
 /** Raw bytes of one write: one frame holds it even when nothing compresses. */
 const writeBytesTarget = blockBytesMax
 /** Partitions one write may touch, with room for a partition that needs several blocks. */
@@ -141,9 +143,13 @@ export class Producer {
     return new Promise((resolve) => this.#idleWaiters.push(resolve))
   }
 
-  /** Flushes, then ends the session. Later publishes are refused with SESSION_CLOSED. Idempotent. */
-  close(): Promise<void> {
-    this.#closing ??= this.#close()
+  /**
+   * Flushes, then ends the session. Later publishes are refused with SESSION_CLOSED. What is not answered within
+   * `timeoutMs` is given up: its publish rejects (OUTCOME_UNKNOWN when it was sent, SESSION_CLOSED when not), and close
+   * rejects with DEADLINE, details.unanswered. Idempotent: the first call's time counts.
+   */
+  close(options: { readonly timeoutMs?: number } = {}): Promise<void> {
+    this.#closing ??= this.#close(options.timeoutMs ?? closeTimeoutMsDefault)
     return this.#closing
   }
 
@@ -151,8 +157,8 @@ export class Producer {
     return this.close()
   }
 
-  async #close(): Promise<void> {
-    await this.flush()
+  async #close(timeoutMs: number): Promise<void> {
+    const unanswered = await this.#flushWithin(timeoutMs)
     const driver = this.#driver
     if (driver !== undefined && !driver.isOver) {
       const disposed = new Promise<void>((resolve) => {
@@ -161,7 +167,21 @@ export class Producer {
       driver.send({ type: 'DISPOSE' })
       await disposed
     }
+    for (const call of [...this.#queue]) this.#failCall(call, new TrunklineError('SESSION_CLOSED'))
     this.#onClosed()
+    if (unanswered > 0)
+      throw new TrunklineError('DEADLINE', { details: { method: 'close', unanswered: String(unanswered) } })
+  }
+
+  /** Publishes that are not answered by then. */
+  #flushWithin(timeoutMs: number): Promise<number> {
+    return new Promise((resolve) => {
+      const timer = this.#environment.clock.after(timeoutMs, () => resolve(this.#unanswered))
+      void this.flush().then(() => {
+        timer.cancel()
+        resolve(0)
+      })
+    })
   }
 
   /** Publishes of one turn of the event loop's microtasks leave together. */
@@ -227,6 +247,7 @@ export class Producer {
       keylessPartition: this.#keylessPartition % partitions,
       encoding: this.#settings.encoding === 'gzip' ? encoding.gzip : encoding.none,
       blockBytesMax: limits.blockBytesMax,
+      joinedBytesMax: limits.joinedBytesMax,
     }
     this.#keylessPartition += 1
     let packed: ReturnType<typeof packWriteWithPlaces>
@@ -310,16 +331,20 @@ export class Producer {
   }
 
   #place({ blocks, members, places }: Write, parts: readonly PartResult[]): void {
-    const offsets = new Map(parts.map(({ part, offset }) => [part, offset]))
+    const landed = new Map(parts.map((result) => [result.part, result]))
     for (const [i, { call, at }] of members.entries()) {
       const place = places[i]
       const block = place === undefined ? undefined : blocks[place.part]
-      const offset = place === undefined ? undefined : offsets.get(place.part)
+      const { offset, perEvent } = landed.get(place?.part ?? -1) ?? {}
       if (place === undefined || block === undefined || offset === undefined) {
         this.#failCall(call, new TrunklineError('INTERNAL', { details: { field: 'parts' } }))
         continue
       }
-      call.positions[at] = positionAt(block.partition, offset, place.index)
+      // In a plain topic every event is a record of its own.
+      call.positions[at] =
+        perEvent === true
+          ? positionAt(block.partition, offset + place.index, 0)
+          : positionAt(block.partition, offset, place.index)
       call.left -= 1
       if (call.left === 0)
         this.#answer(call, () => call.resolve(call.positions.filter((position) => position !== undefined)))

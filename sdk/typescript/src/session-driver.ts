@@ -1,7 +1,7 @@
 // Owns: one client session machine at work: carries out its commands over a transport and tells it the answers.
 // D1 Every command is answered to the machine, however late: the machine judges what counts.
 // D2 What is kept of a reply is copied out of its frame, so that a token never pins a batch.
-// Leaves out: what is decided (src/fsm/client), events and batches (producer.ts, reader.ts).
+// Leaves out: proofs (signed-sessions.ts), what is decided (src/fsm/client), events and batches (producer.ts, reader.ts).
 import { createActor } from 'xstate'
 import type { Clock, Random } from '../../../src/fsm/client/client-ports.ts'
 import { clientSessionMachine } from '../../../src/fsm/client/client-session.machine.ts'
@@ -28,7 +28,9 @@ import {
   type Turn,
 } from '../../../src/protocol/messages.ts'
 import type { Bearer } from './bearer.ts'
-import type { Transport } from './transport.ts'
+import { SignedSessions } from './signed-sessions.ts'
+import type { Transport, Way } from './transport.ts'
+import { type TroubleReport, TroubleWatch } from './trouble.ts'
 
 /** What a session works with; the composition provides it. */
 export interface Environment {
@@ -38,6 +40,10 @@ export interface Environment {
   readonly random: Random
   /** Told of a machine event that its state does not expect: a defect; tests throw. */
   readonly onUnknownEvent: (type: string) => void
+  /** Told when a session does not get on, and when it does again. */
+  readonly onTrouble?: ((report: TroubleReport) => void) | undefined
+  /** Failures in a row before `onTrouble` is told. Default 3. */
+  readonly troubleAfterFailures?: number | undefined
 }
 
 export interface OpenedInfo {
@@ -95,16 +101,19 @@ interface AnyReply {
 
 export class SessionDriver {
   readonly #options: DriverOptions
+  readonly #sessions: SignedSessions
   readonly #actor
   /** The reply that an ANSWERED event in hand is about. */
   #reply: AnyReply | undefined
   #sessionBearer: string | undefined
   #bearerCheckedAtMs = 0
+  #failedAt: string | undefined
   #over = false
 
   constructor(options: DriverOptions) {
     this.#options = options
-    const { clock, onUnknownEvent } = options.environment
+    this.#sessions = new SignedSessions(options.environment.transport)
+    const { clock, onUnknownEvent, onTrouble, troubleAfterFailures } = options.environment
     const machine = clientSessionMachine.provide({
       actions: {
         perform: (_, commands) => {
@@ -131,6 +140,23 @@ export class SessionDriver {
         options.handlers.ended({ reason: 'failed', error: TrunklineError.from(thrown) })
       },
     })
+    if (onTrouble !== undefined) {
+      const watch = new TroubleWatch({
+        topic: options.topic,
+        mode: options.input.mode,
+        afterFailures: troubleAfterFailures,
+        nowMs: () => clock.monotonicMs(),
+        tell: onTrouble,
+      })
+      this.#actor.subscribe(({ context, status }) =>
+        watch.note(context.failures, {
+          // Only an allocate that nobody answers fails without an error.
+          error: context.lastError ?? new TrunklineError('DEADLINE'),
+          endpoint: this.#failedAt,
+          nextTryMs: status === 'active' ? context.backoffMs : undefined,
+        }),
+      )
+    }
     this.#actor.start()
   }
 
@@ -184,10 +210,11 @@ export class SessionDriver {
       ...(resume === null ? {} : { resume }),
     }
     try {
-      const reply = await this.#allocateWithBearer(request)
-      this.send({ type: 'ALLOCATED', attempt, reply: keptAllocateReply(reply) })
+      const reply = keptAllocateReply(await this.#allocateWithBearer(request))
+      this.#sessions.learn(reply)
+      this.send({ type: 'ALLOCATED', attempt, reply })
     } catch (thrown) {
-      this.send({ type: 'ALLOCATE_FAILED', attempt, error: TrunklineError.from(thrown), jitter: this.#jitter() })
+      this.send({ type: 'ALLOCATE_FAILED', attempt, ...this.#failure(thrown) })
     }
   }
 
@@ -228,20 +255,19 @@ export class SessionDriver {
       })
       if (command.request.kind === 'read') this.#checkBearer()
     } catch (thrown) {
-      this.send({ type: 'FAILED', attempt, slot, seq, error: TrunklineError.from(thrown), jitter: this.#jitter() })
+      this.send({ type: 'FAILED', attempt, slot, seq, ...this.#failure(thrown) })
     } finally {
       this.#reply = undefined
     }
   }
 
   async #call(command: SendCommand): Promise<AnyReply> {
-    const { transport } = this.#options.environment
     const { request, token: session } = command
     const proof: Proof = { slot: command.slot, seq: command.seq, challenge: command.challenge }
     switch (request.kind) {
       case 'write': {
         const blocks = this.#options.blocksOf?.(request.id) ?? []
-        return transport.call(
+        return this.#sessions.call(
           'write',
           { proof, session, n: request.n, blocks, commit: true },
           { timeoutMs: timeoutMs.write },
@@ -250,7 +276,7 @@ export class SessionDriver {
       case 'read': {
         const read = this.#options.read ?? { waitMs: 0 }
         const ackOf = request.ackOf === null ? {} : { ackOf: request.ackOf }
-        return transport.call(
+        return this.#sessions.call(
           'read',
           { proof, session, n: request.n, ...ackOf, ...read },
           { timeoutMs: read.waitMs + timeoutMs.readGrace },
@@ -258,20 +284,27 @@ export class SessionDriver {
       }
       case 'ack': {
         const count = request.count === null ? {} : { count: request.count }
-        return transport.call('ack', { proof, session, n: request.n, ...count }, { timeoutMs: timeoutMs.control })
+        return this.#sessions.call('ack', { proof, session, n: request.n, ...count }, { timeoutMs: timeoutMs.control })
       }
       case 'nack':
-        return transport.call(
+        return this.#sessions.call(
           'nack',
           { proof, session, n: request.n, delayMs: request.delayMs },
           { timeoutMs: timeoutMs.control },
         )
       case 'extend': {
         const bearer = await this.#newBearer()
-        return transport.call('extend', { proof: { ...proof, ...bearer }, session }, { timeoutMs: timeoutMs.control })
+        const reply = await this.#sessions.call(
+          'extend',
+          { proof: { ...proof, ...bearer }, session },
+          { timeoutMs: timeoutMs.control },
+        )
+        // Only now the session has it: an extend without an answer is repeated with it.
+        if (bearer.bearer !== undefined) this.#sessionBearer = bearer.bearer
+        return reply
       }
       case 'dispose':
-        return transport.call('dispose', { proof, session }, { timeoutMs: timeoutMs.dispose })
+        return this.#sessions.call('dispose', { proof, session }, { timeoutMs: timeoutMs.dispose })
     }
   }
 
@@ -279,9 +312,7 @@ export class SessionDriver {
   async #newBearer(): Promise<{ bearer?: string }> {
     try {
       const bearer = await this.#options.environment.bearer.get()
-      if (bearer === this.#sessionBearer) return {}
-      this.#sessionBearer = bearer
-      return { bearer }
+      return bearer === this.#sessionBearer ? {} : { bearer }
     } catch {
       // The session lives on with the bearer it has; when that ends, allocate reports why there is no other.
       return {}
@@ -303,9 +334,18 @@ export class SessionDriver {
     )
   }
 
-  #jitter(): number {
-    return this.#options.environment.random.fraction()
+  #failure(thrown: unknown): { error: TrunklineError; jitter: number; way: Way | undefined } {
+    const { transport, random } = this.#options.environment
+    const error = TrunklineError.from(thrown)
+    const way = transport.wayOf?.(error) ?? wayOfCause(transport, error)
+    this.#failedAt = way?.endpoint
+    return { error, jitter: random.fraction(), way }
   }
+}
+
+/** Of an error that was not believed as it came. */
+function wayOfCause(transport: Transport, { cause }: TrunklineError): Way | undefined {
+  return cause instanceof TrunklineError ? transport.wayOf?.(cause) : undefined
 }
 
 function keptTurn(turn: Turn): Turn {

@@ -2,7 +2,8 @@
 import { describe, expect, test } from 'vitest'
 import { SeededRandom } from '../../../src/adapters/random/seeded-random.ts'
 import { TrunklineError } from '../../../src/protocol/errors.ts'
-import { partState } from '../../../src/protocol/messages.ts'
+import { writeEventsMax, writeRawBytesMax } from '../../../src/protocol/limits.ts'
+import { type Block, partState } from '../../../src/protocol/messages.ts'
 import type { Position } from '../src/events.ts'
 import type { Producer } from '../src/producer.ts'
 import { FakeGateway, type Fault } from './support/fake-gateway.ts'
@@ -104,6 +105,30 @@ describe('publishing', () => {
     expect(positions.map((position) => textAt(gateway, position)?.trim())).toEqual(numbers(40))
     expect(gateway.countOf('write')).toBeGreaterThan(3)
   })
+
+  test.each([
+    ['the smallest events', Array.from({ length: 120_000 }, () => ({ id: '', type: '', source: '' }))],
+    ['what compresses best', Array.from({ length: 60 }, () => ({ key: 'k', payload: 'x'.repeat(400_000) }))],
+  ])(
+    'Given many of %s, when they are published in one call, then no write comes near what one may unpack to',
+    async (_name, events) => {
+      const gateway = new FakeGateway()
+      const writes: { raw: number; events: number }[] = []
+      gateway.judgeWrite = (_n, blocks) => {
+        const sum = (of: (block: Block) => number): number => blocks.reduce((total, block) => total + of(block), 0)
+        writes.push({ raw: sum(({ rawSize }) => rawSize), events: sum(({ count }) => count) })
+        return undefined
+      }
+      const published = gateway.client().producer('t').publish(events)
+      await gateway.clock.advance(500)
+      expect(await published).toHaveLength(events.length)
+      expect(writes.reduce((total, write) => total + write.events, 0)).toBe(events.length)
+      for (const write of writes) {
+        expect(write.raw).toBeLessThan(writeRawBytesMax / 8)
+        expect(write.events).toBeLessThan(writeEventsMax / 2)
+      }
+    },
+  )
 
   test('Given an event without id, type and source, when it is published, then they are filled in', async () => {
     const gateway = new FakeGateway()
@@ -361,6 +386,20 @@ describe('the life of a producer', () => {
     await gateway.clock.advance(3_600_000)
     expect(gateway.countOf('extend')).toBe(360)
     expect(gateway.bearers.filter((bearer) => bearer === 'bearer-2')).toHaveLength(1)
+  })
+
+  test('Given a new bearer that cannot be judged just then, when the session is extended again, then it is sent again', async () => {
+    const gateway = new FakeGateway()
+    await openProducer(gateway)
+    let refusals = 0
+    gateway.fault = ({ method, request }) => {
+      if (method !== 'extend' || request.proof?.bearer !== 'bearer-2' || refusals > 0) return { kind: 'pass' }
+      refusals += 1
+      return { kind: 'refuse', error: new TrunklineError('UNAVAILABLE') }
+    }
+    await gateway.clock.advance(3_600_000)
+    expect(gateway.bearers.filter((bearer) => bearer === 'bearer-2')).toHaveLength(1)
+    expect([refusals, gateway.countOf('allocate')]).toEqual([1, 1])
   })
 
   test('Given the write cursor of a reply, when an older write has no answer yet, then a take-over still finds what landed', async () => {

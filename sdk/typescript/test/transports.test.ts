@@ -3,17 +3,23 @@ import { createServer as createHttpServer, type IncomingMessage, type ServerResp
 import { type AddressInfo, createServer, type Server, type Socket } from 'node:net'
 import { afterEach, describe, expect, test } from 'vitest'
 import { SimulatedClock } from '../../../src/adapters/clock/simulated-clock.ts'
-import { SeededRandom } from '../../../src/adapters/random/seeded-random.ts'
 import { TrunklineError } from '../../../src/protocol/errors.ts'
 import { defaultLimits, frameBytesMax } from '../../../src/protocol/limits.ts'
 import type { DescribeReply } from '../../../src/protocol/messages.ts'
-import { decodeCall, encodeErrorReply, encodeReply } from '../../../src/protocol/thrift/message.ts'
+import {
+  decodeCall,
+  encodeApplicationException,
+  encodeErrorReply,
+  encodeReply,
+} from '../../../src/protocol/thrift/message.ts'
 import { isTrunklineError } from '../src/index.ts'
 import { connect } from '../src/node/connect.ts'
 import { FrameSplitter } from '../src/node/frame-splitter.ts'
 import { HttpTransport } from '../src/node/http-transport.ts'
 import { systemClock } from '../src/node/system.ts'
 import { TcpTransport } from '../src/node/tcp-transport.ts'
+import { faultOf } from '../src/transport.ts'
+import { BlackHole } from './support/socket-gateway.ts'
 
 const reply: DescribeReply = { version: '1', limits: defaultLimits, features: [] }
 const closers: (() => Promise<unknown>)[] = []
@@ -61,7 +67,6 @@ function tcp(port: number, options: { clock?: SimulatedClock; unsentBytesMax?: n
     host: '127.0.0.1',
     port,
     clock: options.clock ?? systemClock,
-    random: new SeededRandom(1),
     ...(options.unsentBytesMax === undefined ? {} : { unsentBytesMax: options.unsentBytesMax }),
   })
   closers.push(() => transport.close())
@@ -136,26 +141,75 @@ describe('Thrift over TCP', () => {
     await expect(describeCall(tcp(port))).rejects.toMatchObject({ name: 'MALFORMED_FRAME' })
   })
 
-  test('Given no answer, when the timeout has passed, then the call rejects with DEADLINE and a late answer is dropped', async () => {
+  test('Given a call without an answer among others that are answered, when its timeout has passed, then it rejects with DEADLINE, the connection stays, and its late answer is dropped', async () => {
     const clock = new SimulatedClock()
-    const late: (() => void)[] = []
-    const { port } = await peer((socket, seqid, count) => {
+    let late: (() => void) | undefined
+    const { port, sockets } = await peer((socket, seqid) => {
       const answer = (): void =>
         void socket.write(framed(encodeReply('describe', seqid, { ...reply, version: String(seqid) })))
-      if (count === 1) late.push(answer)
-      else {
-        for (const one of late) one()
-        answer()
-      }
+      if (seqid === 1) late = answer
+      else answer()
     })
     const transport = tcp(port, { clock })
     const first = describeCall(transport, 1_000)
     first.catch(() => undefined)
-    while (late.length === 0) await clock.settle()
+    while (late === undefined) await clock.settle()
+    await clock.advance(600)
+    await describeCall(transport)
+    await clock.advance(400)
+    await expect(first).rejects.toMatchObject({ name: 'DEADLINE' })
+    late()
+    await expect(describeCall(transport)).resolves.toMatchObject({ version: '3' })
+    expect(sockets).toHaveLength(1)
+    expect(clock.pendingCount).toBe(0)
+  })
+
+  test('Given a call whose whole timeout passes in silence, then its connection is given up, with every call on it, and the next connects anew', async () => {
+    const clock = new SimulatedClock()
+    const { port, sockets, seqids } = await peer((socket, seqid, count) => {
+      if (count > 2) socket.write(framed(encodeReply('describe', seqid, reply)))
+    })
+    const transport = tcp(port, { clock })
+    const [first, second] = [describeCall(transport, 1_000), describeCall(transport, 4_000)]
+    for (const call of [first, second]) call.catch(() => undefined)
+    while (seqids.length < 2) await clock.settle()
     await clock.advance(1_000)
     await expect(first).rejects.toMatchObject({ name: 'DEADLINE' })
-    await expect(describeCall(transport)).resolves.toMatchObject({ version: '2' })
-    expect(clock.pendingCount).toBe(0)
+    await expect(second).rejects.toMatchObject({ name: 'UNAVAILABLE', details: { why: 'connection silent' } })
+    await expect(describeCall(transport)).resolves.toMatchObject({ version: '1' })
+    expect(sockets).toHaveLength(2)
+  })
+
+  test('Given a long call, when the peer answers a probe, then it goes on; when nothing comes any more, then it is UNAVAILABLE long before its timeout', async () => {
+    const clock = new SimulatedClock()
+    let alive = true
+    const probes: number[] = []
+    const { port, seqids } = await peer((socket, seqid, count) => {
+      if (count === 1) return
+      probes.push(clock.monotonicMs())
+      if (alive) socket.write(framed(encodeApplicationException('alive', seqid, 1, 'no such method')))
+    })
+    const transport = tcp(port, { clock })
+    let outcome: unknown
+    const call = describeCall(transport, 60_000)
+    call.catch((thrown: unknown) => {
+      outcome = thrown
+    })
+    while (seqids.length < 1) await clock.settle()
+    const pass = async (ms: number): Promise<void> => {
+      for (let passed = 0; passed < ms; passed += 250) {
+        await clock.advance(250)
+        // The socket is real: what was written arrives in real time.
+        await new Promise((resolve) => systemClock.after(2, () => resolve(undefined)))
+      }
+    }
+    await pass(20_000)
+    expect(outcome).toBeUndefined()
+    expect(probes.length).toBeGreaterThan(1)
+    alive = false
+    await pass(15_000)
+    expect(outcome).toMatchObject({ name: 'UNAVAILABLE', details: { why: 'connection silent' } })
+    expect(faultOf(TrunklineError.from(outcome))).toBe('unanswered')
   })
 
   test('When the signal aborts, then the call settles at once', async () => {
@@ -166,18 +220,12 @@ describe('Thrift over TCP', () => {
     })
   })
 
-  test('Given nobody listens, then calls fail at once and connecting is not tried again before its wait is over', async () => {
+  test('Given nobody listens, then calls fail at once, as not sent', async () => {
     const { port } = await peer(() => undefined)
     await closers.pop()?.()
-    const clock = new SimulatedClock()
-    const transport = tcp(port, { clock })
-    await expect(describeCall(transport)).rejects.toMatchObject({
-      name: 'UNAVAILABLE',
-      details: { why: 'connect failed' },
-    })
-    await expect(describeCall(transport)).rejects.toMatchObject({ details: { why: 'gateway not reached' } })
-    await clock.advance(50)
-    await expect(describeCall(transport)).rejects.toMatchObject({ details: { why: 'connect failed' } })
+    const error = TrunklineError.from(await describeCall(tcp(port)).catch((thrown: unknown) => thrown))
+    expect(error).toMatchObject({ name: 'UNAVAILABLE', details: { why: 'connect failed' } })
+    expect(faultOf(error)).toBe('unsent')
   })
 
   test('Given a peer that reads nothing, when too much waits, then calls are refused instead of kept', async () => {
@@ -306,14 +354,40 @@ describe('Thrift over HTTP', () => {
   })
 })
 
+describe('Thrift over HTTP, connecting', () => {
+  test.each(['http', 'https'])(
+    'Given a host that takes no %s connection, then the call is UNAVAILABLE after the connect timeout, as not sent',
+    async (scheme) => {
+      // TLS waits for a word of this peer that never comes; plain HTTP needs a host that takes no connection at all.
+      const hole = new BlackHole()
+      closers.push(() => Promise.resolve(hole.stop()))
+      await hole.start()
+      const port = scheme === 'https' ? (await peer(() => undefined)).port : hole.port
+      const url = new URL(`${scheme}://127.0.0.1:${port}`)
+      const transport = new HttpTransport({ url, clock: systemClock, connectTimeoutMs: 200 })
+      closers.push(() => transport.close())
+      const startMs = systemClock.monotonicMs()
+      const error = TrunklineError.from(await describeCall(transport, 20_000).catch((thrown: unknown) => thrown))
+      expect(error).toMatchObject({ name: 'UNAVAILABLE', details: { why: 'connect timed out' } })
+      expect(faultOf(error)).toBe('unsent')
+      expect(systemClock.monotonicMs() - startMs).toBeLessThan(5_000)
+    },
+  )
+})
+
 describe('connect', () => {
   test.each([
     ['nonsense', 'BAD_REQUEST'],
     ['ftp://host', 'BAD_REQUEST'],
     ['http://user:secret@host', 'BAD_REQUEST'],
-    ['thrifts://host:7471', 'UNSUPPORTED'],
   ])('Given the URL %s, then it throws %s', (url, name) => {
     expect(() => connect(url, { token: 't' })).toThrow(expect.objectContaining({ name }))
+    expect(() => connect(['http://host', url], { token: 't' })).toThrow(expect.objectContaining({ name }))
+    expect(() => connect(`http://host, ${url}`, { token: 't' })).toThrow(expect.objectContaining({ name }))
+  })
+
+  test('Given no URL at all, then it throws BAD_REQUEST', () => {
+    expect(() => connect([], { token: 't' })).toThrow(expect.objectContaining({ name: 'BAD_REQUEST' }))
   })
 
   test('Given a client id and secret, then a token is got once and used; a refused secret is UNAUTHENTICATED and never shown', async () => {

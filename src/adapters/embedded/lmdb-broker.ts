@@ -106,6 +106,8 @@ export class LmdbBroker implements LogBroker {
     const topic = this.#partitions.topic(name)
     const partition = topic?.partitions[index]
     if (topic === undefined || partition === undefined) return unknownTopic
+    const { topicId } = request.at
+    if (topicId !== undefined && topicId !== topic.row.topicId) return otherTopic
     try {
       const result = await this.#store.commit(
         bytes,
@@ -141,7 +143,7 @@ export class LmdbBroker implements LogBroker {
     return at.map((one) => {
       const partition = this.#partitionAt(one)
       if (query === 'earliest') return partition.row.start
-      if (query === 'latest') return partition.row.end
+      if (query === 'latest' || query === 'end') return partition.row.end
       return this.#readable(() => offsetAtOrAfter(this.#store.tables, partition, query.atOrAfterMs))
     })
   }
@@ -312,6 +314,8 @@ export class LmdbBroker implements LogBroker {
 }
 
 const unknownTopic: ProduceAnswer = { kind: 'failed', code: 'UNKNOWN_TOPIC_OR_PARTITION', appended: false }
+
+const otherTopic: ProduceAnswer = { kind: 'failed', code: 'UNKNOWN_TOPIC_ID', appended: false }
 
 function closed(): TrunklineError {
   return new TrunklineError('UNAVAILABLE', { details: { log: 'closed' } })

@@ -2,12 +2,14 @@
 // 1. A file whose mode lets group or others in is refused, not repaired: its keys may be known already.
 // 2. A file appears whole or not at all: written beside, fsynced, then linked (creation never replaces another
 //    process's file) or renamed (rotation); the folder is fsynced too.
+// 3. Two changes of one file never overlap: each holds FILE.lock, made exclusively, while it reads and writes. A command
+//    that was killed inside leaves the lock behind; the next one gives up after `lockWaitMs` and says so.
 // Leaves out: what is inside (src/crypto/gateway-keys.ts, keyring-content.ts).
 import { constants } from 'node:fs'
 import { type FileHandle, link, mkdir, open, rename, unlink } from 'node:fs/promises'
 import { dirname } from 'node:path'
 import { GatewayKeys } from '../../crypto/gateway-keys.ts'
-import type { Clock } from '../../ports/clock.ts'
+import { type Clock, sleep } from '../../ports/clock.ts'
 import type { Random } from '../../ports/random.ts'
 import { TrunklineError } from '../../protocol/errors.ts'
 
@@ -22,6 +24,9 @@ const fileBytesMax = 1024 * 1024
 const ownerOnly = 0o600
 const otherThanOwner = 0o077
 const suffixSize = 8
+/** A change takes milliseconds. */
+const lockWaitMs = 5_000
+const lockRetryMs = 50
 
 /** Errors: KEYRING_MISSING, KEYRING_UNREADABLE, KEYRING_WRONG. The caller closes the keys. */
 export function loadOrCreateGatewayKeys(path: string, options: KeyFileOptions): Promise<GatewayKeys> {
@@ -33,13 +38,71 @@ export function loadOrCreateGatewayKeys(path: string, options: KeyFileOptions): 
   )
 }
 
-/** A fresh current key beside the former one, which still opens; restart the gateways to use it. Errors as above. */
-export async function rotateGatewayKeys(path: string, options: Omit<KeyFileOptions, 'create'>): Promise<GatewayKeys> {
-  const former = GatewayKeys.parse(await readKeyFile(path))
-  const rotated = former.rotated(options.random, options.clock)
-  former.close()
-  await replaceKeyFile(path, rotated.toText(), options.random)
-  return rotated
+/**
+ * Takes the file's keys over into `keys`, which others hold. On an error what was loaded stays in use.
+ * Errors: KEYRING_MISSING, KEYRING_UNREADABLE, KEYRING_WRONG (an older copy would bring dropped keys back).
+ */
+export async function reloadGatewayKeys(path: string, keys: GatewayKeys): Promise<void> {
+  const read = GatewayKeys.parse(await readKeyFile(path))
+  if (read.revision < keys.revision) {
+    read.close()
+    throw new TrunklineError('KEYRING_WRONG', { details: { path, reason: 'an older copy' } })
+  }
+  keys.adopt(read)
+}
+
+/** One change under the file's lock. Errors: KEYRING_…, and what `edit` throws. */
+export function changeGatewayKeys<T>(
+  path: string,
+  source: Omit<KeyFileOptions, 'create'>,
+  edit: (keys: GatewayKeys) => { readonly keys: GatewayKeys; readonly value: T },
+): Promise<T> {
+  return changeKeyFile(path, source, (text) => {
+    const former = GatewayKeys.parse(text)
+    try {
+      const { keys, value } = edit(former)
+      const changed = keys.toText()
+      keys.close()
+      return { text: changed, value }
+    } finally {
+      former.close()
+    }
+  })
+}
+
+/** Reads, changes and replaces a file under its lock (invariant 3). Errors: KEYRING_…; what `change` throws leaves the file. */
+export async function changeKeyFile<T>(
+  path: string,
+  { random, clock }: Omit<KeyFileOptions, 'create'>,
+  change: (text: string) => { readonly text: string; readonly value: T },
+): Promise<T> {
+  const unlock = await lockFile(path, clock)
+  try {
+    const { text, value } = change(await readKeyFile(path))
+    await replaceKeyFile(path, text, random)
+    return value
+  } finally {
+    await unlock()
+  }
+}
+
+/** Errors: KEYRING_MISSING, KEYRING_UNREADABLE, KEYRING_BUSY. */
+async function lockFile(path: string, clock: Clock): Promise<() => Promise<void>> {
+  const lock = `${path}.lock`
+  for (let waitedMs = 0; ; waitedMs += lockRetryMs) {
+    try {
+      const handle = await open(lock, 'wx', ownerOnly)
+      await handle.close()
+      return () => unlink(lock)
+    } catch (error) {
+      const code = codeOf(error)
+      if (code === 'ENOENT' || code === 'ENOTDIR')
+        throw new TrunklineError('KEYRING_MISSING', { details: { path }, cause: error })
+      if (code !== 'EEXIST') throw unreadableFile(path, code, error)
+      if (waitedMs >= lockWaitMs) throw new TrunklineError('KEYRING_BUSY', { details: { lock }, cause: error })
+      await sleep(clock, lockRetryMs)
+    }
+  }
 }
 
 /** Reads and parses; makes the file first when it is missing and `create` says so. */
@@ -85,8 +148,9 @@ export async function readKeyFile(path: string): Promise<string> {
   }
 }
 
-/** Leaves a file that is there by now as it is. Makes missing folders, 0700. */
-async function createKeyFile(path: string, text: string, random: Random): Promise<void> {
+/** Leaves a file that is there by now as it is, and answers false. Makes missing folders, 0700. */
+export async function createKeyFile(path: string, text: string, random: Random): Promise<boolean> {
+  let made = true
   await whileWriting(path, async () => {
     await mkdir(dirname(path), { recursive: true, mode: 0o700 })
     const beside = await writeBeside(path, text, random)
@@ -94,11 +158,13 @@ async function createKeyFile(path: string, text: string, random: Random): Promis
       await link(beside, path)
     } catch (error) {
       if (codeOf(error) !== 'EEXIST') throw error
+      made = false
     } finally {
       await unlink(beside)
     }
     await syncFolder(path)
   })
+  return made
 }
 
 export async function replaceKeyFile(path: string, text: string, random: Random): Promise<void> {

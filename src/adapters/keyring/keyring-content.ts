@@ -1,8 +1,15 @@
-// Owns: what a keyring file says (docs/formats.md "Keyring file"): the KEKs, which one is current, which are destroyed.
+// Owns: what a keyring file says (docs/formats.md "Keyring file"): the KEKs, which one is current, which topics have one
+// of their own, which are revoked or destroyed.
 // 1. A destroyed KEK keeps its id and loses its key: what it wrapped is KEY_SHREDDED, not unknown.
-// Leaves out: files (key-files.ts), wrapping (keyring-provider.ts).
+// 2. A topic that was given a KEK of its own is never wrapped by the shared one again: when its KEK is revoked or
+//    destroyed it cannot be written to.
+// 3. Version 1 (no revision, no topics, nothing revoked) is read for ever; version 2 is written.
+// Leaves out: files (key-files.ts), changes (keyring-edits.ts), wrapping (keyring-provider.ts).
 import { keySize } from '../../crypto/aes-gcm.ts'
 import {
+  countOf,
+  entriesOf,
+  type Fields,
   keyFileKind,
   keyOf,
   keyText,
@@ -15,85 +22,122 @@ import {
 } from '../../crypto/key-file-fields.ts'
 import type { Clock } from '../../ports/clock.ts'
 import type { Random } from '../../ports/random.ts'
+import { parseTopicId, type TopicId } from '../../protocol/ids.ts'
+
+export type KekState =
+  | { readonly kind: 'active'; readonly key: Uint8Array }
+  /** Neither wraps nor unwraps, and can be restored. */
+  | { readonly kind: 'revoked'; readonly key: Uint8Array }
+  | { readonly kind: 'destroyed' }
 
 export interface Kek {
   readonly id: string
   readonly createdAtMs: number
-  readonly state: { readonly kind: 'active'; readonly key: Uint8Array } | { readonly kind: 'destroyed' }
+  readonly state: KekState
+  /** The only topic that it wraps for; undefined: shared by all without one of their own. */
+  readonly topicId: TopicId | undefined
+}
+
+export interface TopicKek {
+  readonly topicId: TopicId
+  /** Its name when it was bound: for people. */
+  readonly topic: string
+  /** The KEK that wraps its new data keys; when it is not active the topic cannot be written to. */
+  readonly current: string
 }
 
 export interface KeyringContent {
   /** Names the ring for good: a data folder remembers the ring it was made with. */
   readonly ringId: string
+  /** Grows with every change: an older copy never replaces a newer one in a running process. */
+  readonly revision: number
+  /** Shared, and active. */
   readonly current: string
   readonly keks: readonly Kek[]
+  readonly topics: readonly TopicKek[]
 }
 
-const keksMax = 1_000
+/** What was destroyed counts: its id must stay known. So at most 999 topics can have a KEK of their own. */
+export const keksMax = 1_000
 const ringIdPattern = /^[0-9a-f]{32}$/
 const kekIdPattern = /^[a-zA-Z0-9._-]{1,64}$/
-const statePattern = /^(active|destroyed)$/
+const statePattern = /^(active|revoked|destroyed)$/
+const topicIdPattern = /^[0-9a-f]{32}$/
+const topicNamePattern = /^[a-zA-Z0-9._-]{1,249}$/
 const ringIdSize = 16
 const kekIdSize = 8
+const versionNow = 2
 
 export function freshKeyring(random: Random, clock: Clock): KeyringContent {
-  const kek = freshKek(random, clock)
-  return { ringId: hexOf(random.bytes(ringIdSize)), current: kek.id, keks: [kek] }
-}
-
-/** A fresh current KEK; the others still unwrap. An Error at 1,000 KEKs. */
-export function withFreshKek(content: KeyringContent, random: Random, clock: Clock): KeyringContent {
-  if (content.keks.length >= keksMax) throw new Error('the keyring is full')
-  const kek = freshKek(random, clock)
-  return { ...content, current: kek.id, keks: [...content.keks, kek] }
-}
-
-/** For good. An Error for an unknown or the current KEK. */
-export function withDestroyedKek(content: KeyringContent, kekId: string): KeyringContent {
-  if (kekId === content.current || !content.keks.some((kek) => kek.id === kekId)) {
-    throw new Error('only a known KEK that is not current can be destroyed')
-  }
-  const keks = content.keks.map((kek) => (kek.id === kekId ? { ...kek, state: { kind: 'destroyed' } as const } : kek))
-  return { ...content, keks }
+  const kek = freshKek(random, clock, undefined)
+  return { ringId: hexOf(random.bytes(ringIdSize)), revision: 1, current: kek.id, keks: [kek], topics: [] }
 }
 
 /** Errors: KEYRING_UNREADABLE; KEYRING_WRONG for a key file of another kind. */
 export function parseKeyring(text: string): KeyringContent {
-  const fields = parseKeyFile(text, keyFileKind.keyring)
+  const fields = parseKeyFile(text, keyFileKind.keyring, versionNow)
   const keks = listOf(fields, 'keks', keksMax).map((entry): Kek => {
-    const destroyed = textOf(entry, 'state', statePattern) === 'destroyed'
+    const bound = entry.has('topicId') ? parseTopicId(textOf(entry, 'topicId', topicIdPattern)) : undefined
     return {
       id: textOf(entry, 'id', kekIdPattern),
       createdAtMs: timeOf(entry, 'createdAt'),
-      state: destroyed ? { kind: 'destroyed' } : { kind: 'active', key: keyOf(entry, 'key') },
+      state: stateOf(entry),
+      topicId: bound,
     }
   })
   if (new Set(keks.map((kek) => kek.id)).size !== keks.length) throw unreadable('keks')
   const current = textOf(fields, 'current', kekIdPattern)
-  if (keks.find((kek) => kek.id === current)?.state.kind !== 'active') throw unreadable('current')
-  return { ringId: textOf(fields, 'ringId', ringIdPattern), current, keks }
+  const currentKek = keks.find((kek) => kek.id === current)
+  if (currentKek?.state.kind !== 'active' || currentKek.topicId !== undefined) throw unreadable('current')
+  const topics = entriesOf(fields, 'topics', keksMax).map((entry): TopicKek => {
+    const topicId = parseTopicId(textOf(entry, 'topicId', topicIdPattern))
+    const own = textOf(entry, 'current', kekIdPattern)
+    if (keks.find((kek) => kek.id === own)?.topicId !== topicId) throw unreadable('topics')
+    return { topicId, topic: textOf(entry, 'topic', topicNamePattern), current: own }
+  })
+  if (new Set(topics.map(({ topicId }) => topicId)).size !== topics.length) throw unreadable('topics')
+  // Invariant 2: a KEK of a topic without its entry would leave the topic to the shared one.
+  const bound = new Set(topics.map(({ topicId }) => topicId))
+  if (keks.some(({ topicId }) => topicId !== undefined && !bound.has(topicId))) throw unreadable('topics')
+  const ringId = textOf(fields, 'ringId', ringIdPattern)
+  return { ringId, revision: countOf(fields, 'revision'), current, keks, topics }
 }
 
 export function keyringText(content: KeyringContent): string {
   const keks = content.keks.map((kek) => ({
     id: kek.id,
-    ...(kek.state.kind === 'active' ? { key: keyText(kek.state.key) } : {}),
+    ...(kek.state.kind === 'destroyed' ? {} : { key: keyText(kek.state.key) }),
     createdAt: timeText(kek.createdAtMs),
     state: kek.state.kind,
+    ...(kek.topicId === undefined ? {} : { topicId: kek.topicId }),
   }))
-  const { ringId, current } = content
-  return `${JSON.stringify({ kind: keyFileKind.keyring, version: 1, ringId, current, keks }, null, 2)}\n`
+  const { ringId, revision, current, topics } = content
+  const kind = keyFileKind.keyring
+  return `${JSON.stringify({ kind, version: versionNow, ringId, revision, current, keks, topics }, null, 2)}\n`
 }
 
 export function wipeKeyring(content: KeyringContent): void {
-  for (const kek of content.keks) if (kek.state.kind === 'active') kek.state.key.fill(0)
+  for (const kek of content.keks) if (kek.state.kind !== 'destroyed') kek.state.key.fill(0)
 }
 
-function freshKek(random: Random, clock: Clock): Kek {
+export function freshKek(random: Random, clock: Clock, topicId: TopicId | undefined): Kek {
   return {
     id: `kek-${hexOf(random.bytes(kekIdSize))}`,
     createdAtMs: clock.nowMs(),
     state: { kind: 'active', key: random.bytes(keySize) },
+    topicId,
+  }
+}
+
+function stateOf(entry: Fields): KekState {
+  switch (textOf(entry, 'state', statePattern)) {
+    case 'destroyed':
+      if (entry.has('key')) throw unreadable('key')
+      return { kind: 'destroyed' }
+    case 'revoked':
+      return { kind: 'revoked', key: keyOf(entry, 'key') }
+    default:
+      return { kind: 'active', key: keyOf(entry, 'key') }
   }
 }
 

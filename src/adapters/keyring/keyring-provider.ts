@@ -1,22 +1,23 @@
 // Owns: the KeyProvider over a local keyring file.
 // 1. A data key is wrapped with AES-256-GCM and a random nonce; its context (topic id, tenant) and the KEK's id are the
 //    AAD. A KEK wraps data keys only (a few an hour), so random nonces never wear it out.
-// 2. The file is read at the start and by `reload`; KEKs stay in memory until `close`.
-// Leaves out: the file's bytes (key-files.ts) and content (keyring-content.ts).
+// 2. The file is read at the start and by `reload` (main polls it); what cannot be read, is another ring or an older copy
+//    leaves the loaded one in use. KEKs stay in memory until they leave the ring, or `close`.
+// 3. A topic with a KEK of its own is wrapped by that one or not at all.
+// Leaves out: the file's bytes (key-files.ts), content (keyring-content.ts) and changes (keyring-file.ts), polling (main).
 import { decrypt, encryptInto, keySize, nonceSize, tagSize } from '../../crypto/aes-gcm.ts'
-import type { DataKey, KekInfo, KeyContext, KeyProvider } from '../../ports/key-provider.ts'
+import type { DataKey, KekInfo, KeyChange, KeyContext, KeyProvider } from '../../ports/key-provider.ts'
 import type { Random } from '../../ports/random.ts'
 import { TrunklineError } from '../../protocol/errors.ts'
 import { idToBytes } from '../../protocol/ids.ts'
-import { type KeyFileOptions, loadOrCreate, readKeyFile, replaceKeyFile } from './key-files.ts'
+import { type KeyFileOptions, loadOrCreate, readKeyFile } from './key-files.ts'
 import {
   freshKeyring,
+  type Kek,
   type KeyringContent,
   keyringText,
   parseKeyring,
   wipeKeyring,
-  withDestroyedKek,
-  withFreshKek,
 } from './keyring-content.ts'
 
 export interface KeyringOptions extends KeyFileOptions {
@@ -39,42 +40,41 @@ export async function openKeyring(path: string, options: KeyringOptions): Promis
   return new KeyringProvider(path, content, options.random)
 }
 
-/** Adds a KEK and makes it current; a running provider takes it with `reload`. Errors as openKeyring. Answers its id. */
-export async function addKek(path: string, options: Omit<KeyFileOptions, 'create'>): Promise<string> {
-  const changed = withFreshKek(parseKeyring(await readKeyFile(path)), options.random, options.clock)
-  await replaceKeyFile(path, keyringText(changed), options.random)
-  wipeKeyring(changed)
-  return changed.current
-}
-
-/** Destroys a KEK that is not current: everything sealed under it is lost for good. Errors as openKeyring. */
-export async function destroyKek(path: string, kekId: string, options: { readonly random: Random }): Promise<void> {
-  const changed = withDestroyedKek(parseKeyring(await readKeyFile(path)), kekId)
-  await replaceKeyFile(path, keyringText(changed), options.random)
-  wipeKeyring(changed)
+interface Ring {
+  readonly content: KeyringContent
+  readonly keks: ReadonlyMap<string, Kek>
+  /** By topic id: the KEK of topics that have their own. */
+  readonly ownKeks: ReadonlyMap<string, string>
 }
 
 export class KeyringProvider implements KeyProvider {
   readonly #path: string
   readonly #random: Random
-  #content: KeyringContent | undefined
+  readonly #listeners = new Set<(change: KeyChange) => void>()
+  #ring: Ring | undefined
 
   /** Takes the content over and wipes it at `close`. */
   constructor(path: string, content: KeyringContent, random: Random) {
     this.#path = path
-    this.#content = content
+    this.#ring = ringOf(content)
     this.#random = random
   }
 
   /** 32 hex digits; stays through rotation. */
   get ringId(): string {
-    return this.#open().ringId
+    return this.#open().content.ringId
+  }
+
+  /** Of the file as it was loaded; 0 when closed. */
+  get revision(): number {
+    return this.#ring?.content.revision ?? 0
   }
 
   async generate(context: KeyContext): Promise<DataKey> {
-    const content = this.#open()
+    const ring = this.#open()
+    const kekId = currentOf(ring, context)
     const plaintext = this.#random.bytes(keySize)
-    return { kekId: content.current, plaintext, wrapped: this.#wrap(content, plaintext, context) }
+    return { kekId, plaintext, wrapped: this.#wrap(wrappingKeyOf(ring, kekId), kekId, plaintext, context) }
   }
 
   async unwrap(kekId: string, wrapped: Uint8Array, context: KeyContext): Promise<Uint8Array> {
@@ -86,58 +86,118 @@ export class KeyringProvider implements KeyProvider {
     wrapped: Uint8Array,
     context: KeyContext,
   ): Promise<{ kekId: string; wrapped: Uint8Array }> {
-    const content = this.#open()
-    const plaintext = unwrapWith(content, kekId, wrapped, context)
-    const again = this.#wrap(content, plaintext, context)
-    plaintext.fill(0)
-    return { kekId: content.current, wrapped: again }
+    const ring = this.#open()
+    const current = currentOf(ring, context)
+    const plaintext = unwrapWith(ring, kekId, wrapped, context)
+    try {
+      return { kekId: current, wrapped: this.#wrap(wrappingKeyOf(ring, current), current, plaintext, context) }
+    } finally {
+      plaintext.fill(0)
+    }
   }
 
-  /** Destroyed KEKs are not listed. */
+  /** Revoked and destroyed KEKs are not listed. */
   async describe(): Promise<readonly KekInfo[]> {
-    const { current, keks } = this.#open()
+    const { current, keks } = this.#open().content
     return keks
       .filter((kek) => kek.state.kind === 'active')
       .map((kek) => ({ kekId: kek.id, createdAtMs: kek.createdAtMs, current: kek.id === current }))
   }
 
-  /** Reads the file again. On an error (also KEYRING_WRONG: another ring) what was read before stays in use. */
+  isCurrent(kekId: string, context: KeyContext): boolean {
+    return this.#ring !== undefined && currentOf(this.#ring, context) === kekId
+  }
+
+  /** The ring is all there is: a KEK that is not in it opens nothing. */
+  refusalOf(kekId: string): 'KEY_UNAVAILABLE' | 'KEY_SHREDDED' | undefined {
+    const state = this.#ring?.keks.get(kekId)?.state.kind
+    if (state === 'active') return undefined
+    return state === 'destroyed' ? 'KEY_SHREDDED' : 'KEY_UNAVAILABLE'
+  }
+
+  onChange(listener: (change: KeyChange) => void): () => void {
+    this.#listeners.add(listener)
+    return () => this.#listeners.delete(listener)
+  }
+
+  /**
+   * Reads the file again; its users are told what changed. On an error what was read before stays in use.
+   * Errors: KEYRING_MISSING, KEYRING_UNREADABLE, KEYRING_WRONG (another ring, or an older copy: a backup would bring
+   * back what was revoked).
+   */
   async reload(): Promise<void> {
     const content = parseKeyring(await readKeyFile(this.#path))
     // Looked at after the read: a close in between wins.
-    const former = this.#content
-    if (former?.ringId !== content.ringId) {
+    const former = this.#ring
+    if (former === undefined) return wipeKeyring(content)
+    if (former.content.ringId !== content.ringId || content.revision < former.content.revision) {
       wipeKeyring(content)
-      if (former === undefined) return
-      throw new TrunklineError('KEYRING_WRONG', { details: { path: this.#path } })
+      const reason = former.content.ringId === content.ringId ? 'an older copy' : 'another ring'
+      throw new TrunklineError('KEYRING_WRONG', { details: { path: this.#path, reason } })
     }
-    this.#content = content
-    wipeKeyring(former)
+    const ring = ringOf(content)
+    this.#ring = ring
+    wipeKeyring(former.content)
+    if (content.keks.some(({ id, state }) => state.kind !== former.keks.get(id)?.state.kind) || lost(former, ring))
+      this.#tell('access')
+    if (content.current !== former.content.current || differ(former.ownKeks, ring.ownKeks)) this.#tell('current')
   }
 
   async close(): Promise<void> {
-    if (this.#content !== undefined) wipeKeyring(this.#content)
-    this.#content = undefined
+    if (this.#ring !== undefined) wipeKeyring(this.#ring.content)
+    this.#ring = undefined
+    this.#listeners.clear()
   }
 
-  #open(): KeyringContent {
-    if (this.#content === undefined) throw new TrunklineError('KEY_UNAVAILABLE', { details: { reason: 'closed' } })
-    return this.#content
+  #tell(change: KeyChange): void {
+    for (const listener of [...this.#listeners]) listener(change)
   }
 
-  #wrap(content: KeyringContent, plaintext: Uint8Array, context: KeyContext): Uint8Array {
-    const key = kekOf(content, content.current)
+  #open(): Ring {
+    if (this.#ring === undefined) throw new TrunklineError('KEY_UNAVAILABLE', { details: { reason: 'closed' } })
+    return this.#ring
+  }
+
+  #wrap(key: Uint8Array, kekId: string, plaintext: Uint8Array, context: KeyContext): Uint8Array {
     const nonce = this.#random.bytes(nonceSize)
     const wrapped = new Uint8Array(wrappedSize)
     wrapped[0] = wrapVersion
     wrapped.set(nonce, 1)
-    encryptInto(wrapped, 1 + nonceSize, key, nonce, aadOf(content.current, context), plaintext)
+    encryptInto(wrapped, 1 + nonceSize, key, nonce, aadOf(kekId, context), plaintext)
     return wrapped
   }
 }
 
-function unwrapWith(content: KeyringContent, kekId: string, wrapped: Uint8Array, context: KeyContext): Uint8Array {
-  const key = kekOf(content, kekId)
+function ringOf(content: KeyringContent): Ring {
+  return {
+    content,
+    keks: new Map(content.keks.map((kek) => [kek.id, kek])),
+    ownKeks: new Map(content.topics.map(({ topicId, current }) => [topicId, current])),
+  }
+}
+
+/** Invariant 3. */
+function currentOf({ content, ownKeks }: Ring, { topicId }: KeyContext): string {
+  return ownKeks.get(topicId) ?? content.current
+}
+
+function lost(former: Ring, { keks }: Ring): boolean {
+  return former.content.keks.some(({ id }) => !keks.has(id))
+}
+
+function differ(former: ReadonlyMap<string, string>, now: ReadonlyMap<string, string>): boolean {
+  return former.size !== now.size || [...now].some(([topicId, kekId]) => former.get(topicId) !== kekId)
+}
+
+/** A topic whose KEK is gone is not written to: that it was destroyed is the reader's news, not the writer's. */
+function wrappingKeyOf(ring: Ring, kekId: string): Uint8Array {
+  const state = ring.keks.get(kekId)?.state
+  if (state?.kind === 'active') return state.key
+  throw new TrunklineError('KEY_UNAVAILABLE', { details: { reason: `the KEK is ${state?.kind ?? 'unknown'}` } })
+}
+
+function unwrapWith({ keks }: Ring, kekId: string, wrapped: Uint8Array, context: KeyContext): Uint8Array {
+  const key = unwrappingKeyOf(keks.get(kekId))
   if (wrapped.length !== wrappedSize || wrapped[0] !== wrapVersion) throw new TrunklineError('BLOCK_DAMAGED')
   const nonce = wrapped.subarray(1, 1 + nonceSize)
   const plaintext = decrypt(key, nonce, aadOf(kekId, context), wrapped.subarray(1 + nonceSize))
@@ -145,12 +205,13 @@ function unwrapWith(content: KeyringContent, kekId: string, wrapped: Uint8Array,
   return plaintext
 }
 
-function kekOf(content: KeyringContent, kekId: string): Uint8Array {
-  const kek = content.keks.find((candidate) => candidate.id === kekId)
+function unwrappingKeyOf(kek: Kek | undefined): Uint8Array {
   if (kek === undefined) throw new TrunklineError('KEY_UNAVAILABLE', { details: { reason: 'unknown KEK' } })
   switch (kek.state.kind) {
     case 'active':
       return kek.state.key
+    case 'revoked':
+      throw new TrunklineError('KEY_UNAVAILABLE', { details: { reason: 'revoked KEK' } })
     case 'destroyed':
       throw new TrunklineError('KEY_SHREDDED')
   }

@@ -9,7 +9,14 @@
 // Leaves out: joining blocks into batches; finding out what became of a retired writer's batches (a successor does).
 import { setMaxListeners } from 'node:events'
 import { type Clock, sleep } from '../../ports/clock.ts'
-import type { AppendOutcome, AppendRecord, LogWriter, RetireReason, TopicPartition } from '../../ports/event-log.ts'
+import type {
+  AppendOutcome,
+  AppendRecord,
+  AppendTarget,
+  LogWriter,
+  RetireReason,
+  TopicPartition,
+} from '../../ports/event-log.ts'
 import type { Random } from '../../ports/random.ts'
 import type { Incarnation } from '../../protocol/ids.ts'
 import { type LogBroker, sequenceAfter } from './log-broker.ts'
@@ -37,7 +44,7 @@ interface Lane {
 type Settled = Exclude<Meaning, { kind: 'no-topic' }> | { readonly kind: 'retired' }
 
 interface Batch {
-  readonly at: TopicPartition
+  readonly at: AppendTarget
   readonly records: readonly AppendRecord[]
   readonly firstSequence: number
 }
@@ -68,7 +75,7 @@ export class FencedWriter implements LogWriter {
     this.#watch = new StandStillWatch(parts.clock, parts.settings.standStillMs, () => this.#retire('stand-still'))
   }
 
-  append(at: TopicPartition, records: readonly AppendRecord[]): Promise<AppendOutcome> {
+  append(at: AppendTarget, records: readonly AppendRecord[]): Promise<AppendOutcome> {
     if (records.length === 0) throw new Error('an append without records')
     if (this.#reason !== undefined) return Promise.resolve({ kind: 'retired', reason: this.#reason })
     const lane = this.#laneOf(at)
@@ -161,11 +168,12 @@ export class FencedWriter implements LogWriter {
     })
   }
 
-  /** A fresh topic is not known everywhere at once: only a topic that the log does not list is refused. */
-  async #meaningOfNoTopic(at: TopicPartition): Promise<Settled> {
+  /** A fresh topic is not known everywhere at once: only a topic that the log does not list, or lists as another, is refused. */
+  async #meaningOfNoTopic(at: AppendTarget): Promise<Settled> {
     try {
       const info = await this.#parts.broker.topic(at.topic)
       if (info === undefined) return { kind: 'refused', error: 'UNKNOWN_TOPIC' }
+      if (at.topicId !== undefined && at.topicId !== info.topicId) return { kind: 'refused', error: 'TOPIC_CHANGED' }
       if (at.partition >= info.partitions) return { kind: 'refused', error: 'UNKNOWN_PARTITION' }
       return { kind: 'not-now' }
     } catch {

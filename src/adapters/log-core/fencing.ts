@@ -7,7 +7,14 @@
 // Leaves out: the look-up below the barrier (stream tier).
 import { setMaxListeners } from 'node:events'
 import { type Clock, sleep } from '../../ports/clock.ts'
-import type { AppendRecord, FenceAnswer, FenceTarget, TopicInfo, TopicPartition } from '../../ports/event-log.ts'
+import type {
+  AppendRecord,
+  AppendTarget,
+  FenceAnswer,
+  FenceTarget,
+  TopicInfo,
+  TopicPartition,
+} from '../../ports/event-log.ts'
 import type { Random } from '../../ports/random.ts'
 import { TrunklineError } from '../../protocol/errors.ts'
 import type { TopicId, TopicName } from '../../protocol/ids.ts'
@@ -117,13 +124,13 @@ export class Fencing {
     const key = `${topicId}/${at.partition}`
     let barrier = fence.barriers.get(key)
     if (barrier === undefined) {
-      barrier = fence.raised.then((raised) => this.#barrier(raised, at))
+      barrier = fence.raised.then((raised) => this.#barrier(raised, { ...at, topicId }))
       fence.barriers.set(key, barrier)
     }
     return barrier
   }
 
-  async #barrier(raised: Raised, at: TopicPartition): Promise<number> {
+  async #barrier(raised: Raised, at: Required<AppendTarget>): Promise<number> {
     const { broker, clock, settings } = this.#parts
     const deadlineMs = clock.monotonicMs() + settings.fenceDeadlineMs
     const record: AppendRecord = {
@@ -144,7 +151,11 @@ export class Fencing {
         }),
       )
       if (meaning.kind === 'landed') return meaning.baseOffset
-      if (meaning.kind === 'no-topic') await this.#topicIds([at])
+      if (meaning.kind === 'no-topic') {
+        const known = await this.#topicIds([at])
+        // Made anew meanwhile: whoever asks again begins with the topic that is there now.
+        if (known.get(at.topic) !== at.topicId) throw new TrunklineError('UNAVAILABLE')
+      }
       if (meaning.kind === 'fenced') {
         const seen = await this.#findBarrier(raised.pid, at)
         if (seen !== undefined) return seen
@@ -157,7 +168,7 @@ export class Fencing {
   async #findBarrier(pid: number, at: TopicPartition): Promise<number | undefined> {
     const { broker } = this.#parts
     const [logStart] = await broker.offsets([at], 'earliest')
-    const [end] = await broker.offsets([at], 'latest')
+    const [end] = await broker.offsets([at], 'end')
     if (logStart === undefined || end === undefined) throw new Error('a broker answered too few offsets')
     let to = end
     for (let count = lookBackRecords; to > logStart; count *= 4) {

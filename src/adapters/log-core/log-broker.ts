@@ -7,6 +7,7 @@
 // Leaves out: re-sending, deadlines, retirement, fencing (fenced-log.ts and what it uses).
 import type {
   AppendRecord,
+  AppendTarget,
   FetchOptions,
   FetchPosition,
   LogRecord,
@@ -18,9 +19,13 @@ import type {
 } from '../../ports/event-log.ts'
 import type { Incarnation, TopicName } from '../../protocol/ids.ts'
 
-/** Kafka's names for Kafka's errors. STORAGE_FULL and STORAGE_FAILED are ours: certainly nothing was written. */
+/**
+ * Kafka's names for Kafka's errors. Ours, and certain: STORAGE_FULL and STORAGE_FAILED (nothing was written), NOT_SENT
+ * (there was no connection: no byte of the request left this process).
+ */
 export type BrokerCode =
   | 'UNKNOWN_TOPIC_OR_PARTITION'
+  | 'UNKNOWN_TOPIC_ID'
   | 'LEADER_NOT_AVAILABLE'
   | 'NOT_LEADER_OR_FOLLOWER'
   | 'REQUEST_TIMED_OUT'
@@ -48,6 +53,7 @@ export type BrokerCode =
   | 'UNKNOWN_SERVER_ERROR'
   | 'STORAGE_FULL'
   | 'STORAGE_FAILED'
+  | 'NOT_SENT'
 
 export type InitProducerIdAnswer =
   | { readonly kind: 'ok'; readonly pid: number; readonly epoch: number }
@@ -63,7 +69,8 @@ export interface ProduceRequest {
   readonly epoch: number
   /** Number of the first record, per (pid, partition), modulo 2^31. */
   readonly firstSequence: number
-  readonly at: TopicPartition
+  /** With a topic id, a topic made anew under the name takes nothing: UNKNOWN_TOPIC_ID. */
+  readonly at: AppendTarget
   /** At least one. One unit: all or none, consecutive offsets. */
   readonly records: readonly AppendRecord[]
 }

@@ -46,10 +46,12 @@ function meaningOfFailure(code: BrokerCode, appended: boolean): Meaning {
       return { kind: 'refused', error: code }
     case 'NOT_ENOUGH_REPLICAS':
     case 'THROTTLING_QUOTA_EXCEEDED':
+    case 'NOT_SENT':
       return { kind: 'not-now' }
     case 'NOT_LEADER_OR_FOLLOWER':
       return appended ? { kind: 'uncertain' } : { kind: 'not-now' }
     case 'UNKNOWN_TOPIC_OR_PARTITION':
+    case 'UNKNOWN_TOPIC_ID':
       return appended ? { kind: 'uncertain' } : { kind: 'no-topic' }
     case 'INVALID_PRODUCER_EPOCH':
     case 'PRODUCER_FENCED':

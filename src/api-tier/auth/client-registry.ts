@@ -36,6 +36,11 @@ export class ClientRegistry {
     this.#clients = byId
   }
 
+  /** For logs and counters only: no answer may depend on it. */
+  knows(clientId: string): boolean {
+    return this.#clients.has(clientId)
+  }
+
   /** Undefined for an unknown client and for a wrong secret alike. */
   authenticate(clientId: string, secret: string): StaticClient | undefined {
     const known = this.#clients.get(clientId)

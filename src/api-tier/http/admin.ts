@@ -1,9 +1,13 @@
-// Owns: the HTTP application of the admin port: /healthz, /readyz, /metrics. It never listens (http-listener.ts).
+// Owns: the HTTP application of the admin port: /health/live, /health/ready (also /healthz, /readyz) and /metrics. It
+// never listens (http-listener.ts).
 // For operators and their tools, on loopback or an inner network: no bearer.
-// 1. /healthz says that the process turns its loop; /readyz whether it should get traffic, with the reasons why not.
+// 1. live says that the process turns its loop; ready whether it should get traffic, with the reasons why not.
 import { type FastifyInstance, fastify } from 'fastify'
 import type { Logger } from '../../observability/log.ts'
+import type { ListenerTls } from '../tls-front.ts'
+import { arrivalTimes } from './arrival-times.ts'
 import { answerClientError } from './client-errors.ts'
+import { httpsServerFactory } from './https-server.ts'
 
 export interface AdminAppDeps {
   /** Why the gateway should get no traffic now, constant texts; empty when it is ready. */
@@ -11,6 +15,8 @@ export interface AdminAppDeps {
   readonly metricsText: () => Promise<string>
   readonly metricsContentType: string
   readonly logger: Logger
+  /** Default: plain HTTP. */
+  readonly tls?: ListenerTls | undefined
 }
 
 const bodyBytesMax = 1_024
@@ -18,11 +24,14 @@ const timeoutMs = 10_000
 
 /** Ready for `inject` and for a listener. The caller closes it. */
 export async function buildAdminApp(deps: AdminAppDeps): Promise<FastifyInstance> {
+  const limits = { requestTimeoutMs: timeoutMs, connectionTimeoutMs: timeoutMs * 6 }
   const app = fastify({
+    ...(deps.tls === undefined ? {} : { serverFactory: httpsServerFactory(deps.tls, limits) }),
     logger: false,
     bodyLimit: bodyBytesMax,
-    requestTimeout: timeoutMs,
-    connectionTimeout: timeoutMs * 6,
+    requestTimeout: limits.requestTimeoutMs,
+    connectionTimeout: limits.connectionTimeoutMs,
+    http: arrivalTimes(limits),
     forceCloseConnections: 'idle',
     exposeHeadRoutes: true,
     clientErrorHandler: answerClientError,
@@ -30,11 +39,14 @@ export async function buildAdminApp(deps: AdminAppDeps): Promise<FastifyInstance
   app.addHook('onRequest', async (_request, reply) => {
     reply.header('cache-control', 'no-store').header('x-content-type-options', 'nosniff')
   })
-  app.get('/healthz', async () => ({ status: 'ok' }))
-  app.get('/readyz', async (_request, reply) => {
-    const reasons = deps.notReady()
-    return await reply.code(reasons.length === 0 ? 200 : 503).send({ ready: reasons.length === 0, reasons })
-  })
+  // Two names each: the second is what probes of Kubernetes are usually told.
+  for (const path of ['/health/live', '/healthz']) app.get(path, async () => ({ status: 'ok' }))
+  for (const path of ['/health/ready', '/readyz']) {
+    app.get(path, async (_request, reply) => {
+      const reasons = deps.notReady()
+      return await reply.code(reasons.length === 0 ? 200 : 503).send({ ready: reasons.length === 0, reasons })
+    })
+  }
   app.get('/metrics', async (_request, reply) => reply.type(deps.metricsContentType).send(await deps.metricsText()))
   app.setNotFoundHandler(async (_request, reply) => await reply.code(404).send({ error: 'not found' }))
   app.setErrorHandler(async (thrown, request, reply) => {

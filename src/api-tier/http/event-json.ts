@@ -2,10 +2,14 @@
 // 1. Reading loses nothing: `json` only when the payload says that it is JSON and comes out byte for byte the same,
 //    `text` only when it is UTF-8, else base64.
 // 2. Names of headers are plain names, `__proto__` too.
+// 3. Text with a lone surrogate is BAD_EVENT, never stored as something else.
+// 4. JSON deeper than `jsonLevelsMax` is never a value here: it is refused when published as one, and read as text.
 import { type Static, Type } from 'typebox'
+import { TrunklineError } from '../../protocol/errors.ts'
 import type { Event } from '../../protocol/messages.ts'
 import { formatPosition } from '../../protocol/position.ts'
-import { decodeUtf8 } from '../../protocol/utf8.ts'
+import { decodeUtf8, utf8Size } from '../../protocol/utf8.ts'
+import { isDeeperThan, jsonLevelsMax } from './json-depth.ts'
 import { defined, int64In, int64Out, numberOf, textOf } from './json-values.ts'
 import { positionSchema } from './schemas-common.ts'
 
@@ -13,7 +17,13 @@ const base64Text = Type.String({ pattern: '^[A-Za-z0-9+/_-]*={0,2}$', descriptio
 
 const payloadSchema = Type.Union(
   [
-    Type.Object({ json: Type.Any() }, { additionalProperties: false, description: 'Stored as compact JSON.' }),
+    Type.Object(
+      { json: Type.Any() },
+      {
+        additionalProperties: false,
+        description: `Stored as compact JSON. At most ${jsonLevelsMax} arrays and objects inside one another.`,
+      },
+    ),
     Type.Object({ text: Type.String() }, { additionalProperties: false, description: 'Stored as UTF-8.' }),
     Type.Object({ base64: base64Text }, { additionalProperties: false, description: 'Stored as these bytes.' }),
   ],
@@ -94,12 +104,12 @@ export const contentTypeHeader = 'content-type'
 const jsonType = 'application/json'
 const jsonPattern = /^[^;]*[/+]json\s*(;|$)/i
 
-/** Errors: BAD_REQUEST (numbers); limits of events are checked when they are packed. */
+/** Errors: BAD_REQUEST (numbers), BAD_EVENT (invariants 3, 4); limits of events are checked when they are packed. */
 export function eventOfJson(json: EventIn, field: string): Event {
   const headers = new Map(Object.entries(json.headers ?? {}))
-  const payload = json.payload === undefined ? undefined : payloadBytes(json.payload, headers)
+  const payload = json.payload === undefined ? undefined : payloadBytes(json.payload, headers, `${field}.payload`)
   return defined({
-    key: json.key === undefined ? undefined : keyBytes(json.key),
+    key: json.key === undefined ? undefined : keyBytes(json.key, `${field}.key`),
     payload,
     headers: headers.size === 0 ? undefined : headers,
     timestampMs: json.timestampMs === undefined ? undefined : numberOf(json.timestampMs, `${field}.timestampMs`),
@@ -130,11 +140,18 @@ export function eventToJson(event: Event): EventOut {
 }
 
 /** The bytes; that they are JSON is noted in `headers` unless the caller said what they are. */
-function payloadBytes(payload: NonNullable<EventIn['payload']>, headers: Map<string, string>): Uint8Array {
+function payloadBytes(
+  payload: NonNullable<EventIn['payload']>,
+  headers: Map<string, string>,
+  field: string,
+): Uint8Array {
   if ('base64' in payload) return Buffer.from(payload.base64, 'base64')
-  const json = 'json' in payload
-  if (json && !headers.has(contentTypeHeader)) headers.set(contentTypeHeader, jsonType)
-  return Buffer.from(json ? JSON.stringify(payload.json) : payload.text, 'utf8')
+  if ('text' in payload) return utf8(payload.text, `${field}.text`)
+  // Invariant 4: before JSON.stringify, which recurses.
+  if (isDeeperThan(payload.json, jsonLevelsMax))
+    throw badEvent(`${field}.json`, `nested deeper than ${jsonLevelsMax} levels`)
+  if (!headers.has(contentTypeHeader)) headers.set(contentTypeHeader, jsonType)
+  return Buffer.from(JSON.stringify(payload.json), 'utf8')
 }
 
 /** Invariant 1. */
@@ -146,10 +163,11 @@ function payloadJson(bytes: Uint8Array, contentType: string | undefined): NonNul
   return json === undefined ? { text } : { json: json.value }
 }
 
-/** The value when writing it again gives the same text: no digits lost, no member twice. */
+/** The value when writing it again gives the same text: no digits lost, no member twice. Invariant 4. */
 function exactJson(text: string): { readonly value: unknown } | undefined {
   try {
     const value: unknown = JSON.parse(text)
+    if (isDeeperThan(value, jsonLevelsMax)) return undefined
     return JSON.stringify(value) === text ? { value } : undefined
   } catch {
     // Not JSON, whatever its content type says: it goes out as text.
@@ -157,8 +175,14 @@ function exactJson(text: string): { readonly value: unknown } | undefined {
   }
 }
 
-function keyBytes(key: NonNullable<EventIn['key']>): Uint8Array {
-  return typeof key === 'string' ? Buffer.from(key, 'utf8') : Buffer.from(key.base64, 'base64')
+function keyBytes(key: NonNullable<EventIn['key']>, field: string): Uint8Array {
+  return typeof key === 'string' ? utf8(key, field) : Buffer.from(key.base64, 'base64')
+}
+
+/** Invariant 3. */
+function utf8(text: string, field: string): Uint8Array {
+  if (utf8Size(text) < 0) throw badEvent(field, 'text is not well-formed')
+  return Buffer.from(text, 'utf8')
 }
 
 function keyJson(bytes: Uint8Array): NonNullable<EventOut['key']> {
@@ -167,4 +191,8 @@ function keyJson(bytes: Uint8Array): NonNullable<EventOut['key']> {
 
 function base64(bytes: Uint8Array): string {
   return Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength).toString('base64')
+}
+
+function badEvent(field: string, why: string): TrunklineError {
+  return new TrunklineError('BAD_EVENT', { details: { field, why } })
 }

@@ -4,6 +4,7 @@ import type { FastifyError, FastifyReply, FastifyRequest } from 'fastify'
 import type { ErrorName } from '../../protocol/errors.ts'
 import { TrunklineError } from '../../protocol/errors.ts'
 import { writeTurn } from './session-headers.ts'
+import { noteError } from './signed-requests.ts'
 
 export interface Problem {
   /** `urn:trunkline:error:<NAME>`. */
@@ -44,6 +45,7 @@ export function sendProblem(error: TrunklineError, request: FastifyRequest, repl
   if (error.retryAfterMs !== undefined) reply.header('retry-after', String(Math.ceil(error.retryAfterMs / 1_000)))
   if (error.http === 401) reply.header('www-authenticate', challengeOf(error.name))
   if (error.turn !== undefined) writeTurn(reply, error.turn)
+  noteError(reply, error)
   return reply
     .code(error.http)
     .type('application/problem+json')

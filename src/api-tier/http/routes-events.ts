@@ -16,7 +16,7 @@ import { httpContext } from './http-context.ts'
 import { badField } from './json-values.ts'
 import { answer, problems, topicParams } from './schemas-common.ts'
 import { eventsQuery, eventsSchema, publishBody, publishedSchema } from './schemas-topics.ts'
-import { base64url, type HeaderValues } from './session-headers.ts'
+import { base64url, type HeaderValues, refuseProducerHeaders } from './session-headers.ts'
 import { startAtOf } from './start-at.ts'
 
 const jsonType = 'application/json'
@@ -50,7 +50,7 @@ export function eventRoutes(app: HttpApp, deps: { readonly oneShot: OneShot; rea
       },
     },
     async (request, reply) => {
-      refuseProducerHeaders(request.headers)
+      refuseProducerHeaders(request.headers) // invariant 1
       const topic = parseTopicName(request.params.topic)
       return { positions: await oneShot.publish(topic, eventsOf(request), httpContext(request, reply)) }
     },
@@ -97,12 +97,6 @@ function eventsOf({ body, headers }: { readonly body: unknown; readonly headers:
 /** Invariant 2: the body is one payload, and the headers say the rest. */
 function isRaw(headers: HeaderValues): boolean {
   return isCloudEvent(headers) || mediaType(headers) === rawType
-}
-
-/** Invariant 1. */
-function refuseProducerHeaders(headers: HeaderValues): void {
-  const name = Object.keys(headers).find((header) => header.startsWith('producer-'))
-  if (name !== undefined) throw new TrunklineError('UNSUPPORTED', { details: { field: name.slice(0, 64) } })
 }
 
 function mediaType(headers: HeaderValues): string {

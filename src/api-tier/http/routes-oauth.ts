@@ -1,10 +1,16 @@
 // Owns: POST /oauth/token (RFC 6749 §4.4 client credentials, Basic or form) and the key set of its tokens.
 // 1. Errors are RFC 6749 §5.2 bodies, not problem+json: stock OAuth clients read these.
-// 2. Nothing of a failed attempt is logged but that it failed.
-import type { FastifyInstance, FastifyReply } from 'fastify'
+// 2. Of a failed attempt the log gets that it failed, where from, and the client's id when there is such a client: never
+//    text that a stranger chose. These lines are bounded (line-budget.ts); all attempts are counted.
+// 3. One way to authenticate per request (RFC 6749 §2.3): a form that names another client than Basic is refused.
+import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify'
 import type { Logger } from '../../observability/log.ts'
+import type { Clock } from '../../ports/clock.ts'
+import { TrunklineError } from '../../protocol/errors.ts'
+import type { ApiMetrics } from '../api-metrics.ts'
 import type { ClientRegistry } from '../auth/client-registry.ts'
 import type { TokenIssuer } from '../auth/token-issuer.ts'
+import { LineBudget, linesPerSecond } from '../line-budget.ts'
 import { errorOf } from './problem.ts'
 import { oauthErrorSchema, oauthTokenSchema } from './schemas-oauth.ts'
 
@@ -31,7 +37,25 @@ class OAuthError extends Error {
   }
 }
 
-export function oauthRoutes(app: FastifyInstance, deps: OAuthDeps & { readonly logger: Logger }): void {
+interface RouteDeps extends OAuthDeps {
+  readonly logger: Logger
+  readonly clock: Clock
+  readonly metrics: ApiMetrics
+}
+
+/** The client, or its secret, is not one of ours. */
+class RefusedLogin extends OAuthError {}
+
+/** Undefined when it is our fault. */
+function refusalOf(thrown: unknown): OAuthError | undefined {
+  if (thrown instanceof OAuthError) return thrown
+  return errorOf(thrown).http < 500
+    ? new OAuthError('invalid_request', 'The body is not a form, or too long.')
+    : undefined
+}
+
+export function oauthRoutes(app: FastifyInstance, deps: RouteDeps): void {
+  const tellFailed = failedLogins(app, deps)
   app.removeAllContentTypeParsers()
   app.addContentTypeParser<string>(
     formType,
@@ -39,10 +63,14 @@ export function oauthRoutes(app: FastifyInstance, deps: OAuthDeps & { readonly l
     async (_: unknown, body: string) => body,
   )
   app.setErrorHandler(async (thrown, request, reply) => {
-    if (thrown instanceof OAuthError) return await sendOAuthError(reply, thrown)
-    const error = errorOf(thrown)
-    if (error.http < 500)
-      return await sendOAuthError(reply, new OAuthError('invalid_request', 'The body is not a form, or too long.'))
+    const refusal = refusalOf(thrown)
+    if (refusal !== undefined) {
+      // What the handler judged is counted there.
+      if (!(refusal instanceof RefusedLogin)) deps.metrics.login('bad_request')
+      return await sendOAuthError(reply, refusal)
+    }
+    if (thrown instanceof TrunklineError && thrown.http === 503) return await sendNotNow(reply, thrown)
+    deps.metrics.login('failed')
     deps.logger.error({ tier: 'api', requestId: request.id, err: thrown }, 'the token endpoint failed by a defect')
     return await reply.code(500).send({ error: 'server_error' })
   })
@@ -67,10 +95,11 @@ export function oauthRoutes(app: FastifyInstance, deps: OAuthDeps & { readonly l
         throw new OAuthError('unsupported_grant_type', 'Only client_credentials is supported.')
       const client = deps.clients.authenticate(clientId, secret)
       if (client === undefined) {
-        deps.logger.warn({ tier: 'api', requestId: request.id, remote: request.ip }, 'a client failed to log in')
-        throw new OAuthError('invalid_client', 'The client is unknown or its secret is wrong.', basic)
+        tellFailed(clientId, request)
+        throw new RefusedLogin('invalid_client', 'The client is unknown or its secret is wrong.', basic)
       }
       const { token, lifetimeSeconds } = await deps.issuer.issue(client)
+      deps.metrics.login('ok')
       reply.header('cache-control', 'no-store').header('pragma', 'no-cache')
       return { access_token: token, token_type: 'Bearer', expires_in: lifetimeSeconds }
     },
@@ -83,6 +112,24 @@ export function oauthRoutes(app: FastifyInstance, deps: OAuthDeps & { readonly l
       return deps.issuer.jwks
     },
   )
+}
+
+/** Invariant 2. */
+function failedLogins(
+  app: FastifyInstance,
+  { clients, clock, logger, metrics }: RouteDeps,
+): (clientId: string, request: FastifyRequest) => void {
+  const lines = new LineBudget(clock, (count) => {
+    logger.warn({ tier: 'api', count, limit: linesPerSecond }, 'more clients failed to log in than is told one by one')
+  })
+  app.addHook('onClose', async () => lines.close())
+  return (clientId, request) => {
+    const isKnown = clients.knows(clientId)
+    metrics.login(isKnown ? 'wrong_secret' : 'unknown_client')
+    if (!lines.take()) return
+    const who = { tier: 'api', requestId: request.id, remote: request.ip }
+    logger.warn(isKnown ? { ...who, clientId } : who, 'a client failed to log in')
+  }
 }
 
 /** Errors: invalid_request when a name comes twice (RFC 6749 §3.2). */
@@ -109,6 +156,9 @@ function credentialsOf(authorization: string | undefined, form: ReadonlyMap<stri
     const credentials = basicCredentials(authorization)
     if (credentials === undefined)
       throw new OAuthError('invalid_client', 'The Authorization header is not Basic.', true)
+    // Invariant 3. The same id again is only a name, and some clients send it.
+    if (clientId !== undefined && clientId !== credentials.clientId)
+      throw new OAuthError('invalid_request', 'Basic and the form name two clients.')
     return { ...credentials, basic: true }
   }
   if (clientId === undefined || secret === undefined)
@@ -135,6 +185,12 @@ function formDecoded(text: string): string | undefined {
     // A stray "%": such a client did not encode; nothing else can fail here.
     return undefined
   }
+}
+
+/** The gateway stops. RFC 6749 §5.2 has no word for it: the status says it, the word is the one of §4.1.2.1. */
+async function sendNotNow(reply: FastifyReply, { retryAfterMs = 0 }: TrunklineError): Promise<FastifyReply> {
+  reply.header('retry-after', String(Math.ceil(retryAfterMs / 1_000)))
+  return await reply.code(503).send({ error: 'temporarily_unavailable' })
 }
 
 async function sendOAuthError(reply: FastifyReply, error: OAuthError): Promise<FastifyReply> {

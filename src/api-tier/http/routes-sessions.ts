@@ -29,13 +29,21 @@ import {
   writeBody,
   writtenSchema,
 } from './schemas-sessions.ts'
-import { base64url, type HeaderValues, readSessionHeaders, writeTurn } from './session-headers.ts'
+import {
+  base64url,
+  type HeaderValues,
+  readSessionHeaders,
+  refuseProducerHeaders,
+  writeTurn,
+} from './session-headers.ts'
 import { allocatedJson, allocateRequestOf, partsJson } from './session-json.ts'
+import { signRequests } from './signed-requests.ts'
 
 const shared = { tags: ['sessions'], params: sessionParams, headers: sessionHeaders } as const
 
 export function sessionRoutes(app: HttpApp, deps: { readonly calls: GatewayCalls }): void {
   const { calls } = deps
+  signRequests(app, calls.proofs)
 
   /** The session's part of a request. Errors: BAD_SESSION_TOKEN (another session than the path's), BAD_REQUEST. */
   const openSession = (id: string, headers: HeaderValues): { session: Uint8Array; proof: Proof } => {
@@ -202,6 +210,7 @@ export function sessionRoutes(app: HttpApp, deps: { readonly calls: GatewayCalls
       },
     },
     async (request, reply) => {
+      refuseProducerHeaders(request.headers)
       const { body } = request
       const opened = openSession(request.params.id, request.headers)
       const context = bearing(httpContext(request, reply))

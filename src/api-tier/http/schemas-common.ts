@@ -42,7 +42,7 @@ type ProblemStatus = 400 | 401 | 403 | 404 | 409 | 410 | 413 | 415 | 422 | 429 |
 const meanings: Readonly<Record<ProblemStatus, string>> = {
   400: 'The request is malformed: details name the field.',
   401: 'No bearer, a wrong one, or one that expired; in a session also a wrong challenge.',
-  403: 'The caller may not do this.',
+  403: 'The caller may not do this, whether or not the topic is there.',
   404: 'There is no such topic, partition or path.',
   409: 'It does not fit the present state: sequence, mode, name.',
   410: 'The session or the events are gone.',
@@ -54,9 +54,9 @@ const meanings: Readonly<Record<ProblemStatus, string>> = {
   503: 'Not now: repeat after Retry-After.',
 }
 
-/** Error responses of a route, besides those that every route can give (400, 401, 500, 503). */
+/** Error responses of a route, besides those that every route can give (400, 401, 403, 500, 503). */
 export function problems(...statuses: ProblemStatus[]): Record<number, object> {
-  const all: ProblemStatus[] = [400, 401, ...statuses, 500, 503]
+  const all: ProblemStatus[] = [400, 401, 403, ...statuses, 500, 503]
   return Object.fromEntries(
     all.map((status) => [
       status,
@@ -79,6 +79,7 @@ export function answer(description: string, schema: TSchema, headers: Readonly<R
 export const turnHeaders = {
   'trunkline-next-seq': { type: 'string', description: 'Trunkline-Seq of the next request of this slot.' },
   'trunkline-next-challenge': { type: 'string', description: 'Trunkline-Challenge of the next request.' },
+  'trunkline-mac': { type: 'string', description: 'MAC of this answer; there when the request had one.' },
   'trunkline-lease-ms': { type: 'string', description: 'The session ends so long after the last request.' },
 } as const
 
@@ -91,6 +92,9 @@ export const partResultSchema = Type.Object({
   partition: Type.Integer(),
   state: Type.Union([Type.Literal('landed'), Type.Literal('missing'), Type.Literal('unknown')]),
   offset: Type.Optional(int64Out),
+  perEvent: Type.Optional(
+    Type.Boolean({ description: 'Plain topics: event i of the part lies at offset + i, index 0.' }),
+  ),
 })
 
 export const positionSchema = Type.String({

@@ -68,6 +68,9 @@ export const sessionHeaders = Type.Object({
   'trunkline-seq': Type.String({ pattern: '^\\d{1,16}$', description: 'Counts the requests of a slot, from 1.' }),
   'trunkline-slot': Type.Optional(Type.String({ pattern: '^[01]$', description: '0 data (default), 1 control.' })),
   'trunkline-challenge': Type.Optional(Type.String({ description: 'Trunkline-Next-Challenge of an answer before.' })),
+  'trunkline-mac': Type.Optional(
+    Type.String({ description: 'MAC of this request (docs/formats.md “Signed HTTP”); the answer then has one too.' }),
+  ),
 })
 
 export const readBody = Type.Object(

@@ -1,5 +1,6 @@
 // Owns: the session's frame in HTTP headers (design.md §8): Trunkline-Session, -Seq, -Slot, -Challenge in requests,
-// Trunkline-Next-Seq, -Next-Challenge, -Lease-Ms in answers. Bytes are base64url, numbers decimal.
+// Trunkline-Next-Seq, -Next-Challenge, -Lease-Ms in answers; Trunkline-Mac (signed-requests.ts) in both. Bytes are
+// base64url, numbers decimal.
 import type { FastifyReply } from 'fastify'
 import { TrunklineError } from '../../protocol/errors.ts'
 import type { Proof, Turn } from '../../protocol/messages.ts'
@@ -10,6 +11,8 @@ export type HeaderValues = Readonly<Record<string, string | string[] | undefined
 const headerCharactersMax = 512
 const base64urlPattern = /^[A-Za-z0-9_-]*={0,2}$/
 const numberPattern = /^\d{1,16}$/
+/** The signed bytes hold a slot in 32 bits; which slots there are says the node. */
+const slotMax = 2 ** 31 - 1
 
 export interface SessionHeaders {
   readonly session: Uint8Array
@@ -25,11 +28,17 @@ export function readSessionHeaders(headers: HeaderValues): SessionHeaders {
   return {
     session,
     proof: {
-      slot: headerNumber(headers, 'trunkline-slot') ?? 0,
+      slot: headerNumber(headers, 'trunkline-slot', slotMax) ?? 0,
       seq,
       challenge: headerBytes(headers, 'trunkline-challenge'),
     },
   }
+}
+
+/** `Producer-*` would promise named producers, which are not built: refused, never ignored. Errors: UNSUPPORTED. */
+export function refuseProducerHeaders(headers: HeaderValues): void {
+  const name = Object.keys(headers).find((header) => header.startsWith('producer-'))
+  if (name !== undefined) throw new TrunklineError('UNSUPPORTED', { details: { field: name.slice(0, 64) } })
 }
 
 export function writeTurn(reply: FastifyReply, turn: Turn): void {
@@ -61,16 +70,17 @@ export function headerText(
   return value
 }
 
-function headerBytes(headers: HeaderValues, name: string): Uint8Array | undefined {
+/** Bytes of a base64url header. Errors: BAD_REQUEST. */
+export function headerBytes(headers: HeaderValues, name: string): Uint8Array | undefined {
   const text = headerText(headers, name)
   return text === undefined ? undefined : bytesOfBase64url(text, name)
 }
 
-function headerNumber(headers: HeaderValues, name: string): number | undefined {
+function headerNumber(headers: HeaderValues, name: string, max: number = Number.MAX_SAFE_INTEGER): number | undefined {
   const text = headerText(headers, name)
   if (text === undefined) return undefined
   const value = Number(text)
-  if (!numberPattern.test(text) || !Number.isSafeInteger(value)) throw badHeader(name, 'not a number')
+  if (!numberPattern.test(text) || value > max) throw badHeader(name, 'not a number')
   return value
 }
 

@@ -67,6 +67,7 @@ export function partsJson(parts: readonly PartResult[] | undefined): object[] | 
       partition: part.partition,
       state: stateNames[part.state] ?? 'unknown',
       offset: textOf(part.offset),
+      perEvent: part.perEvent,
     }),
   )
 }

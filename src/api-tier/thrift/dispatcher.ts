@@ -2,9 +2,9 @@
 // 1. It never rejects: every message gets exactly one answer, or the verdict that the peer does not speak our protocol.
 // 2. Declared errors travel as the declared exception. Only what reaches no method is a TApplicationException, with a
 //    fixed text of ours.
-// 3. The answer to a call is the encoded reply of the node, passed on as it is (reply-frame.ts).
+// 3. The answer to a call is the encoded reply struct, passed on as it is (reply-frame.ts).
 // Leaves out: frames, sockets, HTTP.
-import { TrunklineError } from '../../protocol/errors.ts'
+import type { TrunklineError } from '../../protocol/errors.ts'
 import type { MethodName } from '../../protocol/messages.ts'
 import {
   applicationException,
@@ -12,6 +12,7 @@ import {
   decodeRequest,
   encodeApplicationException,
   encodeErrorReply,
+  encodeErrorStructReply,
 } from '../../protocol/thrift/message.ts'
 import { isMethodName } from '../../protocol/thrift/schemas.ts'
 import type { ApiMetrics, Front } from '../api-metrics.ts'
@@ -25,7 +26,7 @@ export type Dispatched =
   | { readonly kind: 'garbage'; readonly message: Uint8Array }
 
 export interface ThriftDispatcherDeps {
-  readonly calls: Pick<GatewayCalls, 'callEncoded'>
+  readonly calls: Pick<GatewayCalls, 'callSigned'>
   readonly metrics: ApiMetrics
 }
 
@@ -37,7 +38,7 @@ const texts = {
 } as const
 
 export class ThriftDispatcher {
-  readonly #calls: Pick<GatewayCalls, 'callEncoded'>
+  readonly #calls: Pick<GatewayCalls, 'callSigned'>
   readonly #metrics: ApiMetrics
 
   constructor(deps: ThriftDispatcherDeps) {
@@ -90,11 +91,9 @@ export class ThriftDispatcher {
       this.#metrics.decodeFailure(front)
       return encodeApplicationException(method, seqid, applicationException.protocolError, texts.badArguments)
     }
-    try {
-      return replyAround(method, seqid, await this.#calls.callEncoded(method, request, context))
-    } catch (thrown) {
-      return encodeErrorReply(method, seqid, TrunklineError.from(thrown))
-    }
+    const answered = await this.#calls.callSigned(method, request, context)
+    if ('error' in answered) return encodeErrorStructReply(method, seqid, answered.error)
+    return replyAround(method, seqid, answered.reply)
   }
 }
 

@@ -5,6 +5,7 @@ import { applicationException, encodeApplicationException } from '../../protocol
 
 export type ForeignProtocol = 'tls' | 'http' | 'thrift-unframed' | 'thrift-compact' | 'unknown'
 
+const tlsHint = 'This port speaks Thrift over TLS: use thrifts://, or a TLS socket under the framed transport.'
 const framedHint = 'This port speaks framed Thrift binary: use a framed transport (TFramedTransport).'
 
 /** Undefined: the first byte of a frame. */
@@ -32,6 +33,23 @@ export function lastWords(protocol: ForeignProtocol): Uint8Array {
     case 'thrift-compact':
     case 'unknown':
       return framed(encodeApplicationException('', 0, applicationException.protocolError, framedHint))
+  }
+}
+
+/** For a peer that begins without TLS where TLS is spoken; undefined: one that would understand nothing. */
+export function plainThriftWords(firstByte: number): Uint8Array | undefined {
+  const foreign = foreignProtocolOf(firstByte)
+  switch (foreign) {
+    case 'http':
+      return httpHint()
+    case 'thrift-unframed':
+      return encodeApplicationException('', 0, applicationException.protocolError, tlsHint)
+    case undefined:
+    case 'thrift-compact':
+      return framed(encodeApplicationException('', 0, applicationException.protocolError, tlsHint))
+    case 'tls':
+    case 'unknown':
+      return undefined
   }
 }
 

@@ -2,18 +2,22 @@
 // 1. Nothing is allocated by a declared length before its bytes are there: chunks wait in a list and are joined once.
 // 2. A peer that sends byte by byte costs no more memory than one that does not: small chunks are merged, each once.
 // 3. It holds at most one unfinished frame: frameBytesMax + one chunk. A longer frame is told, not read.
+// 4. The small rest of a large chunk does not keep the chunk alive.
 // Leaves out: what to do about any of it (tcp-connection.ts).
 
 export type FrameRead =
   /** A view of the chunks when it lies in one, else a joined copy. */
   | { readonly kind: 'frame'; readonly content: Uint8Array }
-  | { readonly kind: 'incomplete' }
+  /** `frameBytes`: of the whole frame with its length; 0 while that is not known. */
+  | { readonly kind: 'incomplete'; readonly frameBytes: number }
   /** The declared length is above the limit; `start` is what is there of the content. The stream is of no use any more. */
   | { readonly kind: 'oversize'; readonly declaredBytes: number; readonly start: Uint8Array }
 
 const lengthSize = 4
 /** How much of an oversize frame is of interest: its message header, to answer the right call. */
 const startBytesMax = 256
+/** Less is not worth a copy; Node's small buffers share a pool. */
+const copyWorthBytes = 8 * 1024
 /** So many chunks in a row are merged into one (invariant 2). */
 const mergeChunks = 256
 
@@ -43,10 +47,10 @@ export class FrameReader {
   }
 
   next(): FrameRead {
-    if (this.#size < lengthSize) return { kind: 'incomplete' }
+    if (this.#size < lengthSize) return this.#incomplete(0)
     const declaredBytes = this.#declared()
     if (declaredBytes > this.#frameBytesMax) return { kind: 'oversize', declaredBytes, start: this.#startOfContent() }
-    if (this.#size < lengthSize + declaredBytes) return { kind: 'incomplete' }
+    if (this.#size < lengthSize + declaredBytes) return this.#incomplete(lengthSize + declaredBytes)
     this.#take(lengthSize)
     return { kind: 'frame', content: this.#take(declaredBytes) }
   }
@@ -55,6 +59,14 @@ export class FrameReader {
   clear(): void {
     this.#chunks = []
     this.#size = 0
+  }
+
+  #incomplete(frameBytes: number): FrameRead {
+    const first = this.#chunks[0]
+    // Invariant 4. It is copied once: what comes later are chunks of their own.
+    if (first !== undefined && first.buffer.byteLength > 2 * first.length + copyWorthBytes)
+      this.#chunks[0] = new Uint8Array(first)
+    return { kind: 'incomplete', frameBytes }
   }
 
   #declared(): number {

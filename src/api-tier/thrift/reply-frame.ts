@@ -1,22 +1,16 @@
 // Owns: a reply message around a reply struct that is encoded already: what a node answered goes to the client without
 // being decoded and encoded again.
 // Layout: strict binary message header (version word, name, seqid), result struct with field 0, stop.
-import { TrunklineError } from '../../protocol/errors.ts'
-import { frameBytesMax } from '../../protocol/limits.ts'
 import type { MethodName } from '../../protocol/messages.ts'
 import { messageType } from '../../protocol/thrift/message.ts'
 import { wireType } from '../../protocol/thrift/schema.ts'
 
 const versionWord = (0x80010000 | messageType.reply) >>> 0
 
-/** Errors: BATCH_TOO_LARGE (only events unpacked for a caller can grow beyond a frame: read fewer). */
+/** `reply` fits a frame: the node keeps within it, GatewayCalls checks what it unpacks. */
 export function replyAround(method: MethodName, seqid: number, reply: Uint8Array): Uint8Array {
   const nameSize = method.length
   const size = 4 + 4 + nameSize + 4 + 3 + reply.length + 1
-  if (size > frameBytesMax)
-    throw new TrunklineError('BATCH_TOO_LARGE', {
-      details: { bytes: String(size), bytesMax: String(frameBytesMax), field: 'maxEvents' },
-    })
   const frame = Buffer.allocUnsafe(size)
   frame.writeUInt32BE(versionWord, 0)
   frame.writeInt32BE(nameSize, 4)

@@ -5,7 +5,10 @@
 // 3. An error of the socket ends this connection and nothing else.
 // 4. What never ends on its own has a time limit: first byte, unfinished frame, idle, unread answers,
 //    a peer that ended its side, last words.
-// 5. After `drain` what runs is answered, what comes is refused as DRAINING, then the connection ends.
+// 5. After `drain` what runs is answered, what comes is refused as DRAINING; then the connection ends, but not before
+//    `goodbyeMs`: what a busy peer had sent already shall be answered too.
+// 6. More of an unfinished frame than `arrivalFreeBytes` is read only with a place in the listener's budget; without one
+//    reading stops, and the frame's time goes on. Who loses the place is closed unanswered (arrival-budget.ts).
 // Leaves out: what messages mean (dispatcher.ts), how many connections there are (tcp-server.ts).
 import { setMaxListeners } from 'node:events'
 import type { Socket } from 'node:net'
@@ -14,6 +17,7 @@ import type { Clock, Timer } from '../../ports/clock.ts'
 import { TrunklineError } from '../../protocol/errors.ts'
 import { encodeErrorReply } from '../../protocol/thrift/message.ts'
 import { isMethodName } from '../../protocol/thrift/schemas.ts'
+import { type ArrivalBudget, type ArrivalPlace, arrivalFreeBytes } from '../arrival-budget.ts'
 import type { CallContext } from '../call-context.ts'
 import { type Dispatched, garbage, type ThriftDispatcher } from './dispatcher.ts'
 import { foreignProtocolOf, framed, lastWords } from './foreign-protocols.ts'
@@ -34,6 +38,8 @@ export interface TcpLimits {
   readonly stallTimeoutMs: number
   /** For what runs when the peer has ended its side; a peer that died looks the same. Default 5 s. */
   readonly endedTimeoutMs: number
+  /** From `drain` to the earliest end. Default 500 ms. */
+  readonly goodbyeMs: number
   /** From our last words to the end of the connection. Default 1 s. */
   readonly lingerMs: number
 }
@@ -44,6 +50,8 @@ export interface TcpConnectionDeps {
   readonly clock: Clock
   readonly logger: Logger
   readonly limits: TcpLimits
+  /** Of all connections of the listener. */
+  readonly arrivals: ArrivalBudget
   readonly nextRequestId: () => string
   readonly onClosed: () => void
 }
@@ -64,10 +72,15 @@ export class TcpConnection {
   #corked = false
   #ended = false
   #paused = false
+  /** Of the unfinished frame; it may still wait for it. */
+  #place: ArrivalPlace | undefined
   #lingerBytes = 0
   /** Since when the present wait lasts; which wait it is follows from the state. */
   #waitSinceMs: number
   #timer: Timer | undefined
+  #goodbye: Timer | undefined
+  /** The goodbye was long enough. */
+  #mayEnd = false
 
   constructor(deps: TcpConnectionDeps) {
     this.#deps = deps
@@ -90,7 +103,10 @@ export class TcpConnection {
   drain(): void {
     if (this.#phase !== 'first-byte' && this.#phase !== 'open') return
     this.#phase = 'draining'
-    this.#endWhenDone()
+    this.#goodbye = this.#deps.clock.after(this.#deps.limits.goodbyeMs, () => {
+      this.#mayEnd = true
+      this.#endWhenDone()
+    })
   }
 
   /** At once; calls that run are answered to nobody. Idempotent. */
@@ -121,28 +137,56 @@ export class TcpConnection {
   #readFrames(): void {
     while ((this.#phase === 'open' || this.#phase === 'draining') && !this.#full()) {
       const read = this.#frames.next()
-      if (read.kind === 'incomplete') break
+      if (read.kind === 'incomplete') {
+        this.#takePlace(read.frameBytes)
+        break
+      }
       if (read.kind === 'oversize') {
         const words = oversizeAnswer(read.start, read.declaredBytes, this.#deps.limits.frameBytesMax)
         // The header of the call may still be on its way; the frame's time limit ends the wait.
         if (words !== undefined) this.#sayAndEnd(words)
         return
       }
+      this.#leavePlace()
       this.#restartWait()
       this.#serve(read.content)
     }
     this.#regulate()
   }
 
+  /** Invariant 6. */
+  #takePlace(frameBytes: number): void {
+    if (this.#place !== undefined || this.#frames.pendingBytes <= arrivalFreeBytes) return
+    this.#place = this.#deps.arrivals.claim(frameBytes, {
+      granted: () => this.#regulate(),
+      cut: () => this.destroy(),
+    })
+  }
+
+  #leavePlace(): void {
+    const place = this.#place
+    this.#place = undefined
+    place?.release()
+  }
+
+  /** It waits for a place. */
+  get #starves(): boolean {
+    return this.#place?.isGranted === false
+  }
+
   #serve(message: Uint8Array): void {
     const { dispatcher } = this.#deps
     if (this.#phase === 'draining') {
-      this.#answer(dispatcher.refuse(message, 'thrift-tcp', new TrunklineError('DRAINING')))
+      this.#answer(
+        dispatcher.refuse(message, 'thrift-tcp', new TrunklineError('DRAINING', { details: { tier: 'api' } })),
+      )
       return
     }
+    const frees: (() => void)[] = []
     const context: CallContext = {
       requestId: this.#deps.nextRequestId(),
       signal: this.#gone.signal,
+      whenSent: (free) => void frees.push(free),
       ...(this.#socket.remoteAddress === undefined ? {} : { remote: this.#socket.remoteAddress }),
     }
     const dispatched = dispatcher.dispatch(message, 'thrift-tcp', context)
@@ -153,7 +197,7 @@ export class TcpConnection {
     this.#calls += 1
     this.#callBytes += message.length
     dispatched.then(
-      (answer) => this.#finish(message.length, answer),
+      (answer) => this.#finish(message.length, answer, frees),
       (bug: unknown) => {
         // dispatch never rejects; if it does, this connection cannot be answered any more.
         this.#deps.logger.error(
@@ -165,18 +209,24 @@ export class TcpConnection {
     )
   }
 
-  #finish(bytes: number, dispatched: Dispatched): void {
+  #finish(bytes: number, dispatched: Dispatched, frees: readonly (() => void)[]): void {
     this.#calls -= 1
     this.#callBytes -= bytes
+    const free = (): void => {
+      for (const one of frees) one()
+    }
+    if (this.#phase === 'last-words' || this.#phase === 'closed') free()
     if (this.#phase === 'closed') return
-    this.#answer(dispatched)
+    this.#answer(dispatched, free)
     this.#readFrames()
     this.#endWhenDone()
   }
 
-  #answer(dispatched: Dispatched): void {
+  /** `sent`: when it has left, or never will. */
+  #answer(dispatched: Dispatched, sent?: () => void): void {
     if (this.#phase === 'last-words' || this.#phase === 'closed') return
     if (dispatched.kind === 'garbage') {
+      sent?.()
       this.#sayAndEnd(framed(dispatched.message))
       return
     }
@@ -185,7 +235,7 @@ export class TcpConnection {
     const length = Buffer.allocUnsafe(4)
     length.writeUInt32BE(dispatched.message.length, 0)
     this.#socket.write(length)
-    this.#socket.write(dispatched.message)
+    this.#socket.write(dispatched.message, sent)
   }
 
   /** Invariant 2: everything that finishes in this turn of the loop leaves in one write. */
@@ -205,13 +255,13 @@ export class TcpConnection {
     return this.#calls >= callsMax || this.#callBytes >= bytesMax || this.#socket.writableLength >= bytesMax
   }
 
-  /** Invariant 1. */
+  /** Invariants 1 and 6. */
   #regulate(): void {
     if (this.#phase !== 'open' && this.#phase !== 'draining') return
-    const full = this.#full()
-    if (full === this.#paused) return
-    this.#paused = full
-    if (full) this.#socket.pause()
+    const stops = this.#full() || this.#starves
+    if (stops === this.#paused) return
+    this.#paused = stops
+    if (stops) this.#socket.pause()
     else this.#socket.resume()
   }
 
@@ -230,7 +280,7 @@ export class TcpConnection {
   }
 
   #endWhenDone(): void {
-    const noMore = this.#ended || this.#phase === 'draining'
+    const noMore = this.#ended || this.#mayEnd
     if (
       noMore &&
       this.#calls === 0 &&
@@ -243,6 +293,7 @@ export class TcpConnection {
   #sayAndEnd(bytes: Uint8Array | undefined): void {
     this.#phase = 'last-words'
     this.#frames.clear()
+    this.#leavePlace()
     this.#restartWait()
     if (bytes === undefined) this.#socket.end()
     else this.#socket.end(bytes)
@@ -265,7 +316,9 @@ export class TcpConnection {
     if (this.#phase === 'closed') return
     this.#phase = 'closed'
     this.#timer?.cancel()
+    this.#goodbye?.cancel()
     this.#frames.clear()
+    this.#leavePlace()
     this.#gone.abort()
     this.#deps.onClosed()
   }
@@ -280,7 +333,7 @@ export class TcpConnection {
     if (this.#phase === 'last-words') return limits.lingerMs
     if (this.#ended) return limits.endedTimeoutMs
     if (this.#socket.writableLength > 0) return limits.stallTimeoutMs
-    if (this.#frames.pendingBytes > 0 && !this.#paused) return limits.frameTimeoutMs
+    if (this.#frames.pendingBytes > 0 && (!this.#paused || this.#starves)) return limits.frameTimeoutMs
     return this.#calls > 0 ? undefined : limits.idleTimeoutMs
   }
 

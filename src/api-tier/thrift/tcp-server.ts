@@ -1,15 +1,21 @@
 // Owns: the listener for framed Thrift over TCP: how many connections, start, drain, close.
 // 1. Connections above `connectionsMax` are closed unanswered: a client sees a transport failure and tries again.
 // 2. `drain` returns when every connection has ended, at the latest after its deadline.
-// Leaves out: what happens on a connection (tcp-connection.ts).
+// 3. With TLS, connections that still shake hands count against the limit, and a drain ends them.
+// 4. Unfinished frames of all connections share `arrivingBytesMax`, beyond what each may hold freely (arrival-budget.ts).
+// Leaves out: what happens on a connection (tcp-connection.ts), the handshake (tls-front.ts).
 import { createServer, type Server, type Socket } from 'node:net'
+import { createServer as createTlsServer } from 'node:tls'
 import type { Logger } from '../../observability/log.ts'
 import type { Clock } from '../../ports/clock.ts'
 import type { Random } from '../../ports/random.ts'
 import { frameBytesMax } from '../../protocol/limits.ts'
 import type { ApiMetrics } from '../api-metrics.ts'
+import { ArrivalBudget, type ArrivalMetrics, arrivingBytesDefault } from '../arrival-budget.ts'
 import { requestIdsFrom } from '../request-ids.ts'
+import { type ListenerTls, serverOptionsOf, TlsFront } from '../tls-front.ts'
 import type { ThriftDispatcher } from './dispatcher.ts'
+import { plainThriftWords } from './foreign-protocols.ts'
 import { TcpConnection, type TcpLimits } from './tcp-connection.ts'
 
 export const defaultTcpLimits: TcpLimits = {
@@ -20,6 +26,7 @@ export const defaultTcpLimits: TcpLimits = {
   frameTimeoutMs: 15_000,
   stallTimeoutMs: 30_000,
   endedTimeoutMs: 5_000,
+  goodbyeMs: 500,
   lingerMs: 1_000,
 }
 
@@ -32,12 +39,19 @@ export interface ThriftTcpServerDeps {
   readonly limits?: Partial<TcpLimits>
   /** Default 1,000. */
   readonly connectionsMax?: number
+  /** Default 64 MiB. */
+  readonly arrivingBytesMax?: number
+  /** Default: nobody is told. */
+  readonly arrivalMetrics?: ArrivalMetrics
+  /** Default: plain TCP. */
+  readonly tls?: ListenerTls | undefined
 }
 
 export class ThriftTcpServer {
   readonly #deps: ThriftTcpServerDeps
   readonly #limits: TcpLimits
   readonly #server: Server
+  readonly #arrivals: ArrivalBudget
   readonly #connections = new Set<TcpConnection>()
   readonly #nextRequestId: () => string
   #onEmpty: (() => void)[] = []
@@ -45,9 +59,14 @@ export class ThriftTcpServer {
   constructor(deps: ThriftTcpServerDeps) {
     this.#deps = deps
     this.#limits = { ...defaultTcpLimits, ...deps.limits }
+    this.#arrivals = new ArrivalBudget({
+      clock: deps.clock,
+      bytesMax: deps.arrivingBytesMax ?? arrivingBytesDefault,
+      metrics: deps.arrivalMetrics,
+    })
     this.#nextRequestId = requestIdsFrom(deps.random)
     // allowHalfOpen: a peer that ends its side still gets the answers of what it asked.
-    this.#server = createServer({ allowHalfOpen: true, noDelay: true }, (socket) => this.#onConnection(socket))
+    this.#server = serverOf(deps.tls, (socket) => this.#onConnection(socket))
     this.#server.maxConnections = deps.connectionsMax ?? 1_000
     this.#server.on('drop', () => deps.logger.warn({ tier: 'api' }, 'refused a connection: the limit is reached'))
   }
@@ -73,8 +92,14 @@ export class ThriftTcpServer {
     return this.#connections.size
   }
 
+  /** Unfinished frames: bytes of their places, and how many wait for one. */
+  get arrivals(): Pick<ArrivalBudget, 'bytes' | 'waiting'> {
+    return this.#arrivals
+  }
+
   /** No new connections; what runs is answered within `deadlineMs`, then everything closes. Idempotent. */
   async drain(deadlineMs: number): Promise<void> {
+    TlsFront.of(this.#server)?.refuse()
     this.#server.close()
     for (const connection of this.#connections) connection.drain()
     if (this.#connections.size === 0) return
@@ -105,6 +130,7 @@ export class ThriftTcpServer {
       clock,
       logger,
       limits: this.#limits,
+      arrivals: this.#arrivals,
       nextRequestId: this.#nextRequestId,
       onClosed: () => {
         metrics.tcpConnections(-1)
@@ -114,4 +140,15 @@ export class ThriftTcpServer {
     })
     this.#connections.add(connection)
   }
+}
+
+function serverOf(tls: ListenerTls | undefined, onConnection: (socket: Socket) => void): Server {
+  if (tls === undefined) return createServer({ allowHalfOpen: true, noDelay: true }, onConnection)
+  const server = createTlsServer({ noDelay: true, ...serverOptionsOf(tls.terms) }, (socket) => {
+    // Not before: half open in its handshake, a peer that has gone would be waited for.
+    socket.allowHalfOpen = true
+    onConnection(socket)
+  })
+  new TlsFront(server, tls, plainThriftWords)
+  return server
 }

@@ -5,10 +5,11 @@
 // C3 Every wait is an `after` with a named delay; every retry is counted and bounded (RetryPolicy).
 // C4 One way out: disposed, and its output says why; nothing is owed to the owner after it.
 // Effects: `perform` carries out the commands of context.outbox, `unknownEvent` is loud. The steps are in
-// session-steps.ts. Leaves out: payloads, transport, clock, randomness (jitter comes with events).
+// *-steps.ts, one file a slot. Leaves out: payloads, transport, clock, randomness (jitter comes with events).
 import { assign, setup } from 'xstate'
 import { slot } from '../../protocol/messages.ts'
 import { unprovided } from '../provided.ts'
+import { adopt, counts, forgetAttempt, forgetProducer, initialContext, startAttempt } from './allocate-steps.ts'
 import type {
   ClientSessionContext,
   ClientSessionEvent,
@@ -17,37 +18,19 @@ import type {
   Command,
   EndReason,
 } from './client-session.types.ts'
-import { judgeAllocateError } from './error-verdict.ts'
 import {
-  adopt,
-  type Changes,
-  counts,
   disposeAgain,
-  endSession,
   extend,
-  fill,
-  forgetAttempt,
-  forgetProducer,
-  hasDemand,
-  hasGivenUp,
-  initialContext,
-  leaveSession,
   mayDisposeAgain,
-  noteFailure,
-  resumeOp,
-  resumeWriting,
   sendControl,
-  startAttempt,
-  startOp,
   takeControlAnswer,
   takeControlError,
-  takeOpAnswer,
-  takeOpError,
-  takeWrite,
-  takeWriteAnswer,
-  takeWriteError,
-  writeOfSeq,
-} from './session-steps.ts'
+} from './control-steps.ts'
+import { judgeAllocateError } from './error-verdict.ts'
+import { endSession, hasDemand, hasGivenUp, leaveSession, noteFailure } from './failure-steps.ts'
+import { resumeOp, startOp, takeOpAnswer, takeOpError } from './read-steps.ts'
+import type { Changes } from './step-parts.ts'
+import { fill, resumeWriting, takeWrite, takeWriteAnswer, takeWriteError, writeOfSeq } from './write-steps.ts'
 import { isSettled } from './write-window.ts'
 
 const evenJitter = 0.5
@@ -108,10 +91,8 @@ export const clientSessionMachine = setup({
     startAttempt: assign(({ context }) => startAttempt(context)),
     adopt: assign(onEvent('ALLOCATED', adopt)),
     forgetAttempt: assign(({ context, event }) => ('attempt' in event ? forgetAttempt(context, event.attempt) : {})),
-    noteAllocateFailure: assign(
-      onEvent('ALLOCATE_FAILED', (context, { error, jitter }) => noteFailure(context, error, jitter)),
-    ),
-    notePatience: assign(({ context }) => noteFailure(context, null, evenJitter)),
+    noteAllocateFailure: assign(onEvent('ALLOCATE_FAILED', (context, event) => noteFailure(context, event))),
+    notePatience: assign(({ context }) => noteFailure(context, { error: null, jitter: evenJitter })),
     forgetProducer: assign(onEvent('ALLOCATE_FAILED', (context, { error }) => forgetProducer(context, error))),
     noteFatal: assign(onEvent('ALLOCATE_FAILED', (_, { error }) => ({ lastError: error }))),
     leaveSession: assign(({ context }) => leaveSession(context)),

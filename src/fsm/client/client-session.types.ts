@@ -53,6 +53,8 @@ export interface OpenSession {
   readonly keepAliveMs: number
   readonly windowWrites: number
   readonly windowBytes: number
+  /** It has answered a request: when it goes, its successor is asked for without a wait. */
+  readonly proven: boolean
 }
 
 /** queued: to be sent (again, with a new seq); sent: out; again: the very same request must be repeated. */
@@ -170,6 +172,14 @@ export interface AnswerFacts {
   readonly count?: number | undefined
 }
 
+/** What the owner knows of the way a failed request took. */
+export interface WayFacts {
+  /** The next request goes another way, one that is not known to fail: it needs no pause. */
+  readonly elsewhere: boolean
+  /** The request never left: it counts as not sent. */
+  readonly unsent: boolean
+}
+
 export type ClientSessionEvent =
   /** Connect now, although nothing is asked yet. */
   | { readonly type: 'OPEN' }
@@ -180,6 +190,7 @@ export type ClientSessionEvent =
       readonly attempt: number
       readonly error: TrunklineError
       readonly jitter: number
+      readonly way?: WayFacts | undefined
     }
   | { readonly type: 'WRITE'; readonly id: number; readonly partitions: readonly number[]; readonly bytes: number }
   /** The next batch; acks the one before it in this session. */
@@ -202,6 +213,7 @@ export type ClientSessionEvent =
       readonly seq: number
       readonly error: TrunklineError
       readonly jitter: number
+      readonly way?: WayFacts | undefined
     }
   /** Extend now: there is a new bearer. */
   | { readonly type: 'REFRESH' }

@@ -1,7 +1,8 @@
 // Owns: the window of unanswered writes of one producer, as pure code.
 // W1 Numbers are given at the first sending, contiguous, in the order of arrival; a write keeps its number and its
 //    blocks until it is answered.
-// W2 Writes go out in the order of their numbers, at most the announced window of them unanswered at once.
+// W2 Writes go out in the order of their numbers, at most the announced window of them unanswered at once, and none a
+//    window or more after the oldest unanswered one: its answer would not be kept for it any longer.
 // W3 What a resume carries is every write that has a number: it was sent and never answered.
 // W4 A write cursor from a reply is a lower bound for what was not sent yet when the reply came, but it may lie behind
 //    a write whose own answer is still missing. So it is adopted only when everything sent by then is answered.
@@ -57,10 +58,12 @@ export function sendQueued(
   let { nextSeq } = lane
   const out = window.writes.filter(isOut)
   const sent: PendingWrite[] = []
+  // W2. Answers come in any order; that of the oldest can be lost while those after it arrive.
+  const endSeq = Math.min(...out.map(({ seq }) => seq), nextSeq) + session.windowWrites
   let full = false
   const writes = window.writes.map((write) => {
     if (isOut(write)) return write
-    full ||= !fits(out, session, write.bytes)
+    full ||= nextSeq >= endSeq || !fits(out, session, write.bytes)
     if (full) return write
     const n = write.n === 0 ? nextN++ : write.n
     const next: PendingWrite = {

@@ -1,11 +1,11 @@
-// Owns: the life of one stream node incarnation: boot, serve, drain, fenced, closed.
+// Owns: the life of one stream node incarnation: boot, serve, drain or fenced, tear down, closed.
 // N1 Only a serving node allocates. N2 A fenced incarnation never appends again: it closes, another one is started by main.
-// N3 One way out: closed, with the reason.
+// N3 One way out: closed, with the reason, and only when everything that it held has been let go (TORN_DOWN).
 // Leaves out: sessions (session.machine.ts), the log writer, the switchboard.
 import { assign, setup } from 'xstate'
 import { unprovided } from '../provided.ts'
 
-export type NodeEnd = 'drained' | 'fenced' | 'boot-failed' | 'closed'
+export type NodeEnd = 'drained' | 'fenced' | 'boot-failed'
 
 export interface NodeContext {
   readonly end: NodeEnd
@@ -18,7 +18,7 @@ export type NodeEvent =
   | { readonly type: 'QUIET' }
   | { readonly type: 'RETIRED' }
   | { readonly type: 'SESSIONS_CLOSED' }
-  | { readonly type: 'CLOSE' }
+  | { readonly type: 'TORN_DOWN' }
 
 export const nodeMachine = setup({
   types: { context: {} as NodeContext, events: {} as NodeEvent, output: {} as { readonly end: NodeEnd } },
@@ -27,14 +27,14 @@ export const nodeMachine = setup({
     beginDrain: unprovided('beginDrain'),
     /** Close every session; SESSIONS_CLOSED when none is left. */
     closeSessions: unprovided('closeSessions'),
-    /** Unbind, close the writer. */
+    /** Close the writer, unbind the key; TORN_DOWN when nothing is left. */
     tearDown: unprovided('tearDown'),
     unknownEvent: unprovided('unknownEvent'),
     endAs: assign((_, { end }: { end: NodeEnd }) => ({ end })),
   },
 }).createMachine({
   id: 'node',
-  context: { end: 'closed' },
+  context: { end: 'boot-failed' },
   output: ({ context }) => ({ end: context.end }),
   initial: 'booting',
   on: { '*': { actions: 'unknownEvent' } },
@@ -42,30 +42,33 @@ export const nodeMachine = setup({
     booting: {
       on: {
         BOOTED: { target: 'serving' },
-        BOOT_FAILED: { target: 'closed', actions: { type: 'endAs', params: { end: 'boot-failed' } } },
-        CLOSE: { target: 'closed' },
+        BOOT_FAILED: { target: 'tearingDown' },
       },
     },
     serving: {
       on: {
         DRAIN: { target: 'draining' },
         RETIRED: { target: 'fenced' },
-        CLOSE: { target: 'draining' },
       },
     },
     draining: {
       entry: [{ type: 'endAs', params: { end: 'drained' } }, 'beginDrain'],
       initial: 'finishing',
-      on: { DRAIN: {}, CLOSE: {}, RETIRED: { target: 'fenced' } },
+      on: { DRAIN: {}, RETIRED: { target: 'fenced' } },
       states: {
         finishing: { on: { QUIET: { target: 'closing' } } },
-        closing: { entry: 'closeSessions', on: { SESSIONS_CLOSED: { target: '#node.closed' } } },
+        closing: { entry: 'closeSessions', on: { SESSIONS_CLOSED: { target: '#node.tearingDown' } } },
       },
     },
     fenced: {
       entry: [{ type: 'endAs', params: { end: 'fenced' } }, 'closeSessions'],
-      on: { SESSIONS_CLOSED: { target: 'closed' }, DRAIN: {}, QUIET: {}, CLOSE: {}, RETIRED: {} },
+      on: { SESSIONS_CLOSED: { target: 'tearingDown' }, DRAIN: {}, QUIET: {}, RETIRED: {} },
     },
-    closed: { type: 'final', entry: 'tearDown' },
+    // What came before may still tell its end: a drain that was overtaken by a fence, a log that retires meanwhile.
+    tearingDown: {
+      entry: 'tearDown',
+      on: { TORN_DOWN: { target: 'closed' }, DRAIN: {}, QUIET: {}, RETIRED: {}, SESSIONS_CLOSED: {} },
+    },
+    closed: { type: 'final' },
   },
 })

@@ -153,7 +153,7 @@ export const sessionMachine = setup({
     acksOpenStep: ({ context, event }) =>
       event.type === 'ACK' &&
       event.n === context.step &&
-      (event.count === null || (event.count >= 0 && event.count <= context.unacked)),
+      (event.count === null || (event.count >= 1 && event.count <= context.unacked)),
     acksOutOfRange: ({ context, event }) => event.type === 'ACK' && event.n === context.step,
     nacksOpenStep: ({ context, event }) => event.type === 'NACK' && event.n === context.step,
     repeatsAck: ({ context, event }) =>

@@ -9,9 +9,10 @@ export async function withClient<T>(
   topic: string | undefined,
   work: (client: TrunklineClient) => Promise<T>,
 ): Promise<T> {
-  const { url, clientId, clientSecret, tokenUrl } = connection
+  const { url, clientId, clientSecret, tokenUrl, login, tls } = connection
+  const where = login.issuer === undefined ? { tokenUrl } : {}
   try {
-    const client = connect(url, { clientId, clientSecret, tokenUrl })
+    const client = connect(url, { clientId, clientSecret, ...login, ...where }, tls === undefined ? {} : { tls })
     try {
       await client.describe(topic)
       return await work(client)

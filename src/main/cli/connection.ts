@@ -3,6 +3,7 @@
 // 2. The secret of dev.json goes to the gateway of dev.json only, never to a URL given otherwise.
 import { dirname } from 'node:path'
 import { type Command, Option } from 'commander'
+import type { TlsOptions } from '../../../sdk/typescript/src/index.ts'
 import { TrunklineError } from '../../protocol/errors.ts'
 import { commandName } from './command-name.ts'
 import { type DevFile, findDevFile, isRunning } from './dev-file.ts'
@@ -14,16 +15,37 @@ export interface ConnectionOptions {
   readonly tokenUrl?: string
   readonly clientId?: string
   readonly clientSecretFile?: string
+  readonly issuer?: string
+  readonly scope?: string
+  readonly audience?: string
+  readonly resource?: string
+  readonly issuerCaFile?: string
+  readonly caFile?: string
+  readonly clientCertFile?: string
+  readonly clientKeyFile?: string
+}
+
+/** What a login at a provider needs beside the secret; named as the SDK names it. */
+export interface LoginOptions {
+  readonly issuer?: string
+  readonly scope?: string
+  readonly audience?: string
+  readonly resource?: string
+  readonly caFile?: string
 }
 
 export interface Connection {
-  /** For the SDK: thrift:, http: or https:. */
+  /** For the SDK: thrift:, thrifts:, http: or https:. */
   readonly url: string
   /** Of the JSON API; undefined when only a Thrift URL is known. */
   readonly httpUrl: string | undefined
   readonly tokenUrl: string
+  /** With an issuer it says where tokens come from, and tokenUrl does not count. */
+  readonly login: LoginOptions
   readonly clientId: string
   readonly clientSecret: string
+  /** Whom it trusts and what it shows, for the SDK; undefined: as Node.js does. */
+  readonly tls: TlsOptions | undefined
   /** The dev.json it comes from. */
   readonly devFile: { readonly path: string; readonly pid: number } | undefined
 }
@@ -33,7 +55,9 @@ const httpPortDefault = 7470
 /** Adds the options that every command of a client has. */
 export function addConnectionOptions(command: Command): Command {
   return command
-    .addOption(new Option('--url <url>', 'gateway: http(s)://host[:7470] or thrift://host[:7471]').env('TRUNKLINE_URL'))
+    .addOption(
+      new Option('--url <url>', 'gateway: http(s)://host[:7470] or thrift(s)://host[:7471]').env('TRUNKLINE_URL'),
+    )
     .addOption(
       new Option('--token-url <url>', 'where access tokens are issued (default: /oauth/token of the gateway)').env(
         'TRUNKLINE_TOKEN_URL',
@@ -43,11 +67,36 @@ export function addConnectionOptions(command: Command): Command {
     .addOption(
       new Option('--client-secret-file <file>', 'file with its secret, mode 0600').env('TRUNKLINE_CLIENT_SECRET_FILE'),
     )
+    .addOption(new Option('--issuer <url>', 'provider to log in at, instead of the gateway').env('TRUNKLINE_ISSUER'))
+    .addOption(new Option('--scope <words>', 'scope of the token').env('TRUNKLINE_SCOPE'))
+    .addOption(
+      new Option('--audience <text>', 'audience of the token, where a provider asks for it').env('TRUNKLINE_AUDIENCE'),
+    )
+    .addOption(new Option('--resource <url>', 'resource of the token (RFC 8707)').env('TRUNKLINE_RESOURCE'))
+    .addOption(
+      new Option('--issuer-ca-file <file>', 'PEM of the authority of the issuer or token URL').env(
+        'TRUNKLINE_ISSUER_CA_FILE',
+      ),
+    )
+    .addOption(
+      new Option(
+        '--ca-file <file>',
+        'PEM of the authorities of the gateway’s certificate (default: those of Node.js)',
+      ).env('TRUNKLINE_CA_FILE'),
+    )
+    .addOption(
+      new Option('--client-cert-file <file>', 'PEM of the certificate to show, for mutual TLS').env(
+        'TRUNKLINE_CLIENT_CERT_FILE',
+      ),
+    )
+    .addOption(new Option('--client-key-file <file>', 'PEM of its key, mode 0600').env('TRUNKLINE_CLIENT_KEY_FILE'))
 }
 
 /** Throws CommandFailure, or BAD_CONFIG for the secret's file. */
 export async function resolveConnection(options: ConnectionOptions, folder: string): Promise<Connection> {
   const credentials = await givenCredentials(options)
+  const login = loginOf(options)
+  const tls = await givenTls(options)
   if (options.url !== undefined) {
     if (credentials === undefined) {
       throw new CommandFailure(
@@ -55,7 +104,7 @@ export async function resolveConnection(options: ConnectionOptions, folder: stri
         '--url needs --client-id and --client-secret-file (or TRUNKLINE_CLIENT_ID and TRUNKLINE_CLIENT_SECRET_FILE)',
       )
     }
-    return { ...urlsOf(options.url, options.tokenUrl), ...credentials, devFile: undefined }
+    return { ...urlsOf(options.url, options.tokenUrl), login, ...credentials, tls, devFile: undefined }
   }
   const found = findDevFile(folder)
   if (found === undefined) {
@@ -65,15 +114,27 @@ export async function resolveConnection(options: ConnectionOptions, folder: stri
     )
   }
   const { path, content } = found
-  return { ...urlsOfDevFile(content), ...(credentials ?? secretOf(content)), devFile: { path, pid: content.pid } }
+  // Invariant 2.
+  if (credentials === undefined && login.issuer !== undefined)
+    throw new CommandFailure(exitCode.usage, '--issuer needs --client-id and --client-secret-file')
+  return {
+    ...urlsOfDevFile(content),
+    login,
+    ...(credentials ?? secretOf(content)),
+    tls,
+    devFile: { path, pid: content.pid },
+  }
 }
 
 /** Says more about a gateway that could not be reached: where, and that nothing runs there any more. */
 export function explained(thrown: unknown, connection: Connection): unknown {
   if (!(thrown instanceof TrunklineError)) return thrown
   if (thrown.name === 'UNAUTHENTICATED') {
-    return thrown.with({ details: { clientId: connection.clientId, url: connection.tokenUrl } })
+    return thrown.with({
+      details: { clientId: connection.clientId, url: connection.login.issuer ?? connection.tokenUrl },
+    })
   }
+  if (thrown.name === 'TLS_REFUSED') return thrown.with({ details: { url: connection.url } })
   if (thrown.name !== 'UNAVAILABLE') return thrown
   const { devFile } = connection
   if (devFile !== undefined && !isRunning(devFile.pid)) {
@@ -100,6 +161,37 @@ async function givenCredentials(
   return { clientId, clientSecret: readSecretFile('clientSecretFile', clientSecretFile) }
 }
 
+function loginOf({ issuer, scope, audience, resource, issuerCaFile, tokenUrl }: ConnectionOptions): LoginOptions {
+  if (issuer !== undefined && tokenUrl !== undefined)
+    throw new CommandFailure(exitCode.usage, '--issuer and --token-url exclude each other')
+  return {
+    ...(issuer === undefined ? {} : { issuer }),
+    ...(scope === undefined ? {} : { scope }),
+    ...(audience === undefined ? {} : { audience }),
+    ...(resource === undefined ? {} : { resource }),
+    ...(issuerCaFile === undefined ? {} : { caFile: issuerCaFile }),
+  }
+}
+
+/** Texts, not paths: a command lives short, and its key is checked as every secret is. */
+async function givenTls({ caFile, clientCertFile, clientKeyFile }: ConnectionOptions): Promise<TlsOptions | undefined> {
+  if (caFile === undefined && clientCertFile === undefined && clientKeyFile === undefined) return undefined
+  if ((clientCertFile === undefined) !== (clientKeyFile === undefined)) {
+    throw new CommandFailure(exitCode.usage, '--client-cert-file and --client-key-file go together')
+  }
+  const { FileReads } = await import('../../config/secret-file.ts')
+  const reads = new FileReads()
+  const ca = reads.pem('caFile', caFile)
+  const cert = reads.pem('clientCertFile', clientCertFile)
+  const key = reads.pem('clientKeyFile', clientKeyFile, 'secret')
+  reads.check()
+  return {
+    ...(ca === undefined ? {} : { ca }),
+    ...(cert === undefined ? {} : { cert }),
+    ...(key === undefined ? {} : { key }),
+  }
+}
+
 function secretOf({ clientId, clientSecret }: DevFile): { clientId: string; clientSecret: string } {
   return { clientId, clientSecret }
 }
@@ -121,15 +213,16 @@ function urlsOf(text: string, tokenUrlText: string | undefined): Urls {
       return { url: base, httpUrl: base, tokenUrl: tokenUrl ?? tokenUrlOf(base) }
     }
     case 'thrift:':
+    case 'thrifts:': {
+      const scheme = url.protocol === 'thrifts:' ? 'https' : 'http'
       return {
         url: text,
         httpUrl: undefined,
-        tokenUrl: tokenUrl ?? tokenUrlOf(`http://${url.hostname}:${httpPortDefault}`),
+        tokenUrl: tokenUrl ?? tokenUrlOf(`${scheme}://${url.hostname}:${httpPortDefault}`),
       }
-    case 'thrifts:':
-      throw new TrunklineError('UNSUPPORTED', { details: { feature: 'thrifts', instead: 'https' } })
+    }
     default:
-      throw new CommandFailure(exitCode.usage, '--url is neither http:, https: nor thrift:')
+      throw new CommandFailure(exitCode.usage, '--url is neither http:, https:, thrift: nor thrifts:')
   }
 }
 

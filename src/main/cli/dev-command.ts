@@ -1,11 +1,11 @@
 // Owns: `trunkline dev`: a gateway in this process until a signal stops it, and dev.json while it runs.
 // 1. dev.json is written when everything listens and goes away with a clean stop; it lies in the current folder,
 //    wherever the data is.
-// 2. The first signal drains, the next one ends at once; a drain that takes longer than `shutdownTimeoutMs` is ended.
+// Leaves out: signals and the stop (serving.ts).
 import { relative, resolve } from 'node:path'
 import type { Command } from 'commander'
 import { systemClock } from '../../adapters/clock/system-clock.ts'
-import type { GatewayConfig } from '../../config/gateway-settings.ts'
+import type { GatewayConfig } from '../../config/roles.ts'
 import type { Logger } from '../../observability/log.ts'
 import { TrunklineError } from '../../protocol/errors.ts'
 import type { Gateway } from '../gateway.ts'
@@ -14,9 +14,9 @@ import { isRunning, readDevFileOf, removeDevFile, writeDevFile } from './dev-fil
 import { describeReady } from './dev-text.ts'
 import { exitCode } from './exit-codes.ts'
 import { CommandFailure, errnoOf } from './failure.ts'
-import { Interrupts } from './interrupts.ts'
 import { tell } from './output.ts'
 import { packageVersion } from './package-version.ts'
+import { portFailure, serveUntilStopped } from './serving.ts'
 
 const help = `
 Examples:
@@ -51,13 +51,22 @@ export function addDevCommand(program: Command): void {
 }
 
 async function runDev(options: DevOptions): Promise<void> {
-  const [{ loadConfig }, { createLogger }] = await Promise.all([
+  const [{ loadConfig }, { devRole }, { createLogger }] = await Promise.all([
     import('../../config/load-config.ts'),
+    import('../../config/roles.ts'),
     import('../../observability/log.ts'),
   ])
-  const { config: given, sources, warnings } = loadConfig({ options: settingsOf(options), environment: process.env })
+  const {
+    config: given,
+    sources,
+    warnings,
+  } = loadConfig(devRole, {
+    options: settingsOf(options),
+    environment: process.env,
+  })
   // A terminal is for people: lines about normal life only when asked for, wherever that was.
-  const config: GatewayConfig = (sources.logLevel ?? 'default') === 'default' ? { ...given, logLevel: 'warn' } : given
+  const quiet = (sources['logLevel'] ?? 'default') === 'default'
+  const config: GatewayConfig = quiet ? { ...given, logLevel: 'warn' } : given
   for (const warning of warnings) tell(`warning: ${warning}`)
   const logger = createLogger({
     level: config.logLevel,
@@ -65,34 +74,18 @@ async function runDev(options: DevOptions): Promise<void> {
     nowMs: () => systemClock.nowMs(),
     fields: { nodeId: config.nodeId },
   })
-  const interrupts = new Interrupts(systemClock, {
-    onFirst: () => tell('Stopping: finishing what was begun (Ctrl-C again stops at once)'),
-    onSecond: () => tell('Stopped at once.'),
-  })
-  // Before anything listens: a signal while it starts is a stop too.
-  const stopped = new Promise<undefined>((resolveStop) => {
-    interrupts.signal.addEventListener('abort', () => resolveStop(undefined))
-  })
-  const gateway = await started(config, logger)
   const folder = process.cwd()
   const former = readDevFileOf(folder)
-  try {
-    const devFile = announce(gateway, config, folder)
-    const reason = await Promise.race([gateway.ended, stopped])
-    try {
-      await closed(gateway, config.shutdownTimeoutMs)
-    } finally {
+  await serveUntilStopped({
+    config,
+    start: () => started(config, logger),
+    onStarted: (gateway) => announce(gateway, config, folder),
+    onClosed: () => {
       removeDevFile(folder, process.pid)
       // Another gateway of this folder runs on: the commands shall find it again.
       if (former !== undefined && former.pid !== process.pid && isRunning(former.pid)) writeDevFile(folder, former)
-    }
-    if (reason !== undefined) throw reason
-    if (!interrupts.signal.aborted)
-      throw new CommandFailure(exitCode.unexpected, `the gateway ended by itself (${devFile})`)
-    tell('Stopped.')
-  } finally {
-    interrupts.stop()
-  }
+    },
+  })
 }
 
 /** What the command line says, as settings; `--port` decides about the other two unless they are given. */
@@ -123,46 +116,28 @@ async function started(config: GatewayConfig, logger: Logger): Promise<Gateway> 
 /** One clear line for what a person can do something about. */
 function startFailure(thrown: unknown, dataDir: string): unknown {
   if (thrown instanceof TrunklineError) return thrown.with({ details: { ...thrown.details, dataDir } })
-  const facts: Readonly<Record<string, unknown>> = { ...(typeof thrown === 'object' ? thrown : {}) }
-  const { address, port, path } = { address: facts['address'], port: facts['port'], path: facts['path'] }
-  const where = `${typeof address === 'string' ? `${address}:` : ''}${String(port)}`
+  const ofPort = portFailure(thrown)
+  if (ofPort !== undefined) return ofPort
+  const path = typeof thrown === 'object' && thrown !== null && 'path' in thrown ? thrown.path : undefined
   switch (errnoOf(thrown)) {
-    case 'EADDRINUSE':
-      return new CommandFailure(
-        exitCode.conflict,
-        `port ${where} is in use: stop what listens there, or choose other ports with --port`,
-        thrown,
-      )
-    case 'EADDRNOTAVAIL':
-      return new CommandFailure(
-        exitCode.usage,
-        `this machine has no address ${where}: correct the host setting`,
-        thrown,
-      )
     case 'EACCES':
     case 'EPERM':
     case 'EROFS':
     case 'ENOTDIR':
     case 'ENOENT':
     case 'EEXIST':
-      return port === undefined
-        ? new CommandFailure(
-            exitCode.usage,
-            `the data folder ${typeof path === 'string' ? path : dataDir} cannot be used (${errnoOf(thrown)}): choose another with --data-dir`,
-            thrown,
-          )
-        : new CommandFailure(
-            exitCode.usage,
-            `port ${where} may not be opened by this user: choose another with --port`,
-            thrown,
-          )
+      return new CommandFailure(
+        exitCode.usage,
+        `the data folder ${typeof path === 'string' ? path : dataDir} cannot be used (${errnoOf(thrown)}): choose another with --data-dir`,
+        thrown,
+      )
     default:
       return thrown
   }
 }
 
-/** Writes dev.json and says how to use the gateway; answers the file's path. */
-function announce(gateway: Gateway, config: GatewayConfig, folder: string): string {
+/** Writes dev.json and says how to use the gateway. */
+function announce(gateway: Gateway, config: GatewayConfig, folder: string): void {
   const before = readDevFileOf(folder)
   if (before !== undefined && before.pid !== process.pid && isRunning(before.pid)) {
     tell(
@@ -196,22 +171,4 @@ function announce(gateway: Gateway, config: GatewayConfig, folder: string): stri
       devFile: path,
     }),
   )
-  return path
-}
-
-/** Invariant 2. */
-async function closed(gateway: Gateway, shutdownTimeoutMs: number): Promise<void> {
-  let timedOut = (): void => {}
-  const timeout = new Promise<never>((_, reject) => {
-    timedOut = () =>
-      reject(
-        new CommandFailure(exitCode.unexpected, `stopping took longer than ${shutdownTimeoutMs} ms and was cut short`),
-      )
-  })
-  const timer = systemClock.after(shutdownTimeoutMs, timedOut)
-  try {
-    await Promise.race([gateway.close(), timeout])
-  } finally {
-    timer.cancel()
-  }
 }

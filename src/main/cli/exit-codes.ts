@@ -39,6 +39,8 @@ const byName: Partial<Record<ErrorName, ExitCode>> = {
   KEYRING_UNREADABLE: exitCode.badData,
   KEYRING_WRONG: exitCode.badData,
   DATA_DIR_DAMAGED: exitCode.badData,
+  BROKER_REFUSED: exitCode.authentication,
+  TLS_REFUSED: exitCode.authentication,
 }
 
 export function exitCodeOf(name: ErrorName): ExitCode {

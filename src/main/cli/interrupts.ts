@@ -13,6 +13,8 @@ export interface InterruptHandlers {
   readonly onFirst?: (name: Caught) => void
   /** Before the process ends at once. */
   readonly onSecond?: () => void
+  /** True: SIGHUP asked for something else this time, and ends nothing. */
+  readonly onHangUp?: () => boolean
 }
 
 /** How signals reach a command and how it ends; tests bring their own. */
@@ -53,6 +55,7 @@ export class Interrupts {
   }
 
   readonly #take = (name: Caught): void => {
+    if (name === 'SIGHUP' && this.#first === undefined && this.#handlers.onHangUp?.() === true) return
     const nowMs = this.#clock.monotonicMs()
     if (this.#first === undefined) {
       this.#first = { name, atMs: nowMs }

@@ -1,7 +1,10 @@
 // Owns: calls of the JSON API for the commands about topics: bearer, deadline, problem+json → TrunklineError.
 // 1. Nothing is repeated: a person sees what happened and decides.
 // Leaves out: publishing and reading, which the SDK does.
-import { fetchAccessToken } from '../../../sdk/typescript/src/node/oauth.ts'
+import { request as httpRequest, type IncomingMessage } from 'node:http'
+import { request as httpsRequest } from 'node:https'
+import { fetchAccessToken, issuerTokenFetcher } from '../../../sdk/typescript/src/node/oauth.ts'
+import { ClientTls, tlsTrouble } from '../../../sdk/typescript/src/node/tls.ts'
 import { systemClock } from '../../adapters/clock/system-clock.ts'
 import { TrunklineError } from '../../protocol/errors.ts'
 import { type Connection, explained } from './connection.ts'
@@ -12,9 +15,14 @@ const timeoutMs = 20_000
 const answerBytesMax = 8 * 1024 * 1024
 
 export async function accessTokenOf(connection: Connection): Promise<string> {
-  const { clientId, clientSecret, tokenUrl } = connection
+  const { clientId, clientSecret, tokenUrl, login } = connection
+  const secret = { clientId, clientSecret, ...login }
   try {
-    return (await fetchAccessToken(new URL(tokenUrl), { clientId, clientSecret }, systemClock)).token
+    const fetched =
+      login.issuer === undefined
+        ? fetchAccessToken(new URL(tokenUrl), secret, systemClock, new ClientTls(connection.tls))
+        : issuerTokenFetcher(login.issuer, secret, systemClock)()
+    return (await fetched).token
   } catch (thrown) {
     throw explained(thrown, connection)
   }
@@ -48,24 +56,33 @@ export class JsonApi {
     token: string,
     body?: object,
   ): Promise<{ status: number; text: string }> {
+    const url = new URL(`${this.#baseUrl}${path}`)
+    const send = url.protocol === 'https:' ? httpsRequest : httpRequest
+    const trust = url.protocol === 'https:' ? new ClientTls(this.#connection.tls).connectionTo(hostOf(url)) : {}
+    const content = body === undefined ? undefined : Buffer.from(JSON.stringify(body))
+    const headers = {
+      authorization: `Bearer ${token}`,
+      accept: 'application/json, application/problem+json',
+      connection: 'close',
+      ...(content === undefined ? {} : { 'content-type': 'application/json', 'content-length': content.length }),
+    }
     try {
-      const response = await fetch(`${this.#baseUrl}${path}`, {
-        method,
-        headers: {
-          authorization: `Bearer ${token}`,
-          accept: 'application/json, application/problem+json',
-          ...(body === undefined ? {} : { 'content-type': 'application/json' }),
-        },
-        ...(body === undefined ? {} : { body: JSON.stringify(body) }),
-        redirect: 'error',
-        signal: AbortSignal.timeout(timeoutMs),
+      return await new Promise((resolve, reject) => {
+        const signal = AbortSignal.timeout(timeoutMs)
+        const request = send(url, { method, headers, agent: false, signal, ...trust }, (response) => {
+          boundedText(response).then((text) => resolve({ status: response.statusCode ?? 0, text }), reject)
+        })
+        request.on('error', reject)
+        request.end(content)
       })
-      return { status: response.status, text: await boundedText(response) }
-    } catch (thrown) {
-      if (thrown instanceof CommandFailure) throw thrown
-      // fetch wraps the system's error, whose code says why.
-      const cause = thrown instanceof Error && thrown.cause !== undefined ? thrown.cause : thrown
-      throw explained(new TrunklineError('UNAVAILABLE', { cause }), this.#connection)
+    } catch (cause) {
+      if (cause instanceof CommandFailure) throw cause
+      const why = tlsTrouble(cause)
+      const error =
+        why === undefined
+          ? new TrunklineError('UNAVAILABLE', { cause })
+          : new TrunklineError('TLS_REFUSED', { details: { why }, cause })
+      throw explained(error, this.#connection)
     }
   }
 
@@ -86,16 +103,20 @@ export class JsonApi {
   }
 }
 
-async function boundedText(response: Response): Promise<string> {
-  if (response.body === null) return ''
-  const chunks: Uint8Array[] = []
+async function boundedText(response: IncomingMessage): Promise<string> {
+  const chunks: Buffer[] = []
   let size = 0
-  for await (const chunk of response.body as AsyncIterable<Uint8Array>) {
+  for await (const chunk of response as AsyncIterable<Buffer>) {
     size += chunk.length
     if (size > answerBytesMax) throw new CommandFailure(exitCode.unavailable, 'the answer of the gateway is too long')
     chunks.push(chunk)
   }
   return Buffer.concat(chunks).toString('utf8')
+}
+
+/** URL keeps the brackets of an IPv6 address. */
+function hostOf(url: URL): string {
+  return url.hostname.replace(/^\[(.*)\]$/, '$1')
 }
 
 /** Undefined when it is not a problem of ours. */

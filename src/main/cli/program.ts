@@ -6,9 +6,12 @@ import { addCheckCommand } from './check-command.ts'
 import { addDevCommand } from './dev-command.ts'
 import { exitCode } from './exit-codes.ts'
 import { describeThrown, exitCodeOfThrown } from './failure.ts'
+import { addKeysCommand } from './keys-command.ts'
 import { packageVersion } from './package-version.ts'
+import { addPolicyCommand } from './policy-command.ts'
 import { addPublishCommand } from './publish-command.ts'
 import { addReadCommand } from './read-command.ts'
+import { addApiCommand, addRoleOptions, addStreamCommand } from './role-commands.ts'
 import { addTokenCommand } from './token-command.ts'
 import { addTopicCommand } from './topic-command.ts'
 
@@ -45,13 +48,19 @@ export function buildProgram(): Command {
   addReadCommand(program)
   addTokenCommand(program)
   addCheckCommand(program)
+  addApiCommand(program)
+  addStreamCommand(program)
+  addKeysCommand(program)
+  addPolicyCommand(program)
   return program
 }
 
 /** Runs one command line and answers its exit code; everything is printed. `args` start behind the program's name. */
 export async function runProgram(args: readonly string[]): Promise<number> {
   try {
-    await buildProgram().parseAsync(args, { from: 'user' })
+    const program = buildProgram()
+    await addRoleOptions(program, args.slice(0, 2))
+    await program.parseAsync(args, { from: 'user' })
     return exitCode.ok
   } catch (thrown) {
     // commander has printed its own.

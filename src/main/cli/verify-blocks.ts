@@ -2,16 +2,16 @@
 // Loaded into the process of adapters/embedded/check-child.ts, with `?keyring=<path in base64url>` in its own URL.
 // 1. Keys are asked for asynchronously and blocks are judged synchronously: a first walk collects the wrapped data keys,
 //    they are unwrapped while this module loads, and the judging finds them all in the cache.
-// 2. Without a keyring only the frames are looked at.
+// 2. Without a keyring only the frames are looked at; the same for blocks whose key was destroyed: that is no damage.
 import { systemClock } from '../../adapters/clock/system-clock.ts'
 import { type VerifyRecord, walkDataDir } from '../../adapters/embedded/walk.ts'
 import { openKeyring } from '../../adapters/keyring/keyring-provider.ts'
 import { systemRandom } from '../../adapters/random/system-random.ts'
-import { BlockOpener, type BlockPlace, readSealedHeader, type SealedHeader } from '../../crypto/block-opener.ts'
+import { BlockOpener, type OwnedPlace, readSealedHeader, type SealedHeader } from '../../crypto/block-opener.ts'
 import type { Clock } from '../../ports/clock.ts'
 import { TrunklineError } from '../../protocol/errors.ts'
 import { decodeRecordHeader } from '../../protocol/record-header.ts'
-import { keyTenant } from '../../stream-tier/key-tenant.ts'
+import { defaultTenant, tenantOfLogTopic } from '../../protocol/tenant-topics.ts'
 
 type Judged = Parameters<VerifyRecord>
 
@@ -34,7 +34,7 @@ export const verifyRecord: VerifyRecord = (place, record) => {
 }
 
 interface PreparedOpener {
-  judge(place: BlockPlace, value: Uint8Array, sealed: SealedHeader): string | undefined
+  judge(place: OwnedPlace, value: Uint8Array, sealed: SealedHeader): string | undefined
 }
 
 async function preparedOpener(dir: string, keyring: string | null): Promise<PreparedOpener | undefined> {
@@ -44,23 +44,23 @@ async function preparedOpener(dir: string, keyring: string | null): Promise<Prep
   const firstOfKey = await firstBlocks(dir)
   const blocks = new BlockOpener({
     keys,
-    tenant: keyTenant,
+    tenant: defaultTenant,
     clock: stillClock,
     dataKeysMax: Math.max(1, firstOfKey.size),
   })
-  const without = new Map<string, string>()
+  const without = new Map<string, string | undefined>()
   for (const [name, [place, record]] of firstOfKey) {
     const blockPlace = placeOf(place, record)
     if (blockPlace === undefined) continue
     // Whether this very block opens is judged later; here only its key counts.
     const why = await failureOf(() => blocks.open(blockPlace, record.value))
-    if (why === 'KEY_UNAVAILABLE') without.set(name, 'its key is not in the keyring')
-    if (why === 'KEY_SHREDDED') without.set(name, 'its key was destroyed')
+    if (why === 'KEY_UNAVAILABLE') without.set(name, 'its key is not in the keyring, or revoked')
+    if (why === 'KEY_SHREDDED') without.set(name, undefined)
   }
   return {
     judge: (place, value, sealed) => {
-      const missing = without.get(nameOf(sealed))
-      if (missing !== undefined) return missing
+      const name = nameOf(sealed)
+      if (without.has(name)) return without.get(name)
       const opened = readable(() => blocks.open(place, value))
       if (opened === undefined) return 'the block is damaged: it does not open'
       if (!(opened instanceof Promise)) return undefined
@@ -90,11 +90,18 @@ async function firstBlocks(dir: string): Promise<ReadonlyMap<string, Judged>> {
   return first
 }
 
-function placeOf(...[place, record]: Judged): BlockPlace | undefined {
+function placeOf(...[place, record]: Judged): OwnedPlace | undefined {
   const header = record.header === null ? undefined : decodeRecordHeader(record.header)
   if (header?.kind !== 'data') return undefined
-  const { topicId, partition } = place
-  return { topicId, partition, producerId: header.producerId, n: header.n, part: header.part }
+  const { topic, topicId, partition } = place
+  return {
+    topicId,
+    tenant: tenantOfLogTopic(topic),
+    partition,
+    producerId: header.producerId,
+    n: header.n,
+    part: header.part,
+  }
 }
 
 function nameOf({ kekId, wrapped, topicId }: SealedHeader): string {

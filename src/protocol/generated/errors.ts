@@ -40,7 +40,7 @@ export const errorCatalog = {
   },
   UNAUTHENTICATED: {
     number: 1100, http: 401, retryable: false,
-    advice: 'Get an access token from /oauth/token with the client id and secret, and send it as the bearer.',
+    advice: 'Get an access token, from /oauth/token or from a provider that this gateway takes tokens of, and send it as the bearer.',
   },
   TOKEN_EXPIRED: {
     number: 1101, http: 401, retryable: false,
@@ -85,6 +85,10 @@ export const errorCatalog = {
   TOO_MANY_TOPICS: {
     number: 1206, http: 409, retryable: false,
     advice: 'Delete topics that are not needed, or raise the limit of the gateway.',
+  },
+  TOPIC_UNSAFE: {
+    number: 1207, http: 409, retryable: false,
+    advice: 'Set what details name on the topic (replication, min.insync.replicas, unclean.leader.election.enable, cleanup.policy), or let the operator allow this topic by name in unsafeTopics.',
   },
   SESSION_GONE: {
     number: 1300, http: 410, retryable: true,
@@ -216,7 +220,11 @@ export const errorCatalog = {
   },
   KEYRING_WRONG: {
     number: 1705, http: 500, retryable: false,
-    advice: 'This keyring does not belong to this data folder: configure the one that was made with it.',
+    advice: 'This key file is of another kind, of another ring, or an older copy than the one in use: configure the newest one of this gateway.',
+  },
+  KEYRING_BUSY: {
+    number: 1706, http: 409, retryable: true,
+    advice: 'Another command changes this key file: repeat. When none runs, one was killed: remove the lock file that details name.',
   },
   NO_CAPACITY: {
     number: 1800, http: 503, retryable: true, retryAfterMs: 1000,
@@ -253,6 +261,14 @@ export const errorCatalog = {
   BAD_CONFIG: {
     number: 1808, http: 500, retryable: false,
     advice: 'Correct the settings that details list and start again.',
+  },
+  BROKER_REFUSED: {
+    number: 1809, http: 500, retryable: false,
+    advice: 'The broker that details name refused this gateway: correct its address, credentials, certificates or permissions and start again.',
+  },
+  TLS_REFUSED: {
+    number: 1810, http: 500, retryable: false,
+    advice: 'No TLS connection to the gateway came about, for the reason in details.why: correct the authorities that this client trusts, the host name, or the certificate that is refused, and connect again.',
   },
   INTERNAL: {
     number: 1900, http: 500, retryable: false,

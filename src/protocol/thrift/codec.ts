@@ -28,6 +28,8 @@ const encodedBytesMax = 16 * 1024 * 1024
 const scratchBytesStart = 64 * 1024
 /** A scratch buffer that grew beyond this is given back after use. */
 const scratchBytesKept = 2 * 1024 * 1024
+/** A binary field from this size on is copied once, by `finish`, and not into the scratch buffer before. */
+const spliceBytesMin = 2 * 1024
 const twoTo32 = 2 ** 32
 
 /** The bytes of a struct, own memory. Errors: MALFORMED_FRAME when the value does not fit its schema. */
@@ -51,27 +53,54 @@ export function decodeStruct<T>(
 
 /**
  * Writes into one scratch buffer that all encodings share: encoding is synchronous and calls nobody, so only one is
- * under way at a time; `finish` copies the result out. `startEncoding` resets what a failed encoding left.
+ * under way at a time; `finish` copies the result out. Large binary fields wait beside it, where they belong
+ * (`splices`), so that a block is copied once. `startEncoding` resets what a failed encoding left.
  */
 export class Encoder {
   private scratch: Buffer = Buffer.allocUnsafeSlow(scratchBytesStart)
   private view: DataView = viewOf(this.scratch)
   private at = 0
+  private splices: { readonly at: number; readonly bytes: Uint8Array }[] = []
+  private splicedBytes = 0
 
   reset(): void {
     this.at = 0
+    this.splices = []
+    this.splicedBytes = 0
     if (this.scratch.length > scratchBytesKept) this.resize(scratchBytesStart)
   }
 
   finish(): Uint8Array {
     // Unfilled memory, and filled whole at once: zeros first would cost as much as the copy.
-    const bytes = new Uint8Array(Buffer.allocUnsafeSlow(this.at).buffer)
-    bytes.set(this.scratch.subarray(0, this.at))
+    const bytes = new Uint8Array(Buffer.allocUnsafeSlow(this.size).buffer)
+    let from = 0
+    let filled = 0
+    for (const splice of this.splices) {
+      bytes.set(this.scratch.subarray(from, splice.at), filled)
+      filled += splice.at - from
+      bytes.set(splice.bytes, filled)
+      filled += splice.bytes.length
+      from = splice.at
+    }
+    bytes.set(this.scratch.subarray(from, this.at), filled)
+    // Nothing of a caller's is held until the next encoding.
+    this.splices = []
+    this.splicedBytes = 0
     return bytes
   }
 
   get size(): number {
-    return this.at
+    return this.at + this.splicedBytes
+  }
+
+  /** A binary field that holds an encoded struct, written in place. */
+  structInBinary<T>(id: number, schema: StructSchema<T>, value: T): void {
+    this.fieldHeader(wireType.string, id)
+    this.i32(0)
+    const lengthAt = this.at - 4
+    const before = this.size
+    this.struct(schema, value)
+    this.view.setInt32(lengthAt, this.size - before)
   }
 
   i32(value: number): void {
@@ -142,10 +171,8 @@ export class Encoder {
         return
       case op.binary:
         if (!(item instanceof Uint8Array)) throw malformed('not bytes', path)
-        this.reserve(4 + item.length)
-        this.view.setInt32(this.at, item.length)
-        this.scratch.set(item, this.at + 4)
-        this.at += 4 + item.length
+        this.i32(item.length)
+        this.bytes(item)
         return
       case op.struct:
         this.struct(schemaOf(wire), item)
@@ -157,6 +184,18 @@ export class Encoder {
         this.map(item, path)
         return
     }
+  }
+
+  private bytes(item: Uint8Array): void {
+    if (item.length >= spliceBytesMin) {
+      if (this.size + item.length > encodedBytesMax) throw malformed('too large')
+      this.splices.push({ at: this.at, bytes: item })
+      this.splicedBytes += item.length
+      return
+    }
+    this.reserve(item.length)
+    this.scratch.set(item, this.at)
+    this.at += item.length
   }
 
   private list(wire: WireType<unknown>, item: unknown, path: string): void {
@@ -193,7 +232,7 @@ export class Encoder {
   private reserve(size: number): void {
     const needed = this.at + size
     if (needed <= this.scratch.length) return
-    if (needed > encodedBytesMax) throw malformed('too large')
+    if (needed + this.splicedBytes > encodedBytesMax) throw malformed('too large')
     this.resize(Math.min(Math.max(needed, this.scratch.length * 2), encodedBytesMax))
   }
 

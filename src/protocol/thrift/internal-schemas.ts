@@ -24,8 +24,10 @@ const envelope = defineStruct<EnvelopeStruct>('Envelope', {
   refreshed: optional(8, bool),
 })
 
+export const answerBodyId = 1
+
 const answer = defineUnion<Answer>('Answer', {
-  body: optional(1, binary),
+  body: optional(answerBodyId, binary),
   error: optional(2, struct(schemas.TrunklineError)),
 })
 

@@ -3,7 +3,7 @@
 // 1. Only version 0x80010000 is accepted; a call must be a CALL (nothing of the service is oneway).
 // 2. args: field 1 = request. result: field 0 = success or 1 = error, exactly one.
 // 3. A frame above frameBytesMax is not made (FRAME_TOO_LARGE) and not read (MALFORMED_FRAME).
-import { errorFromStruct, errorToStruct } from '../error-struct.ts'
+import { errorFromStruct, errorToStruct, unsigned } from '../error-struct.ts'
 import { TrunklineError } from '../errors.ts'
 import { frameBytesMax } from '../limits.ts'
 import type { ErrorStruct, MethodName, ReplyOf, RequestOf } from '../messages.ts'
@@ -122,9 +122,14 @@ export function encodeReply<M extends MethodName>(method: M, seqid: number, repl
 
 /** The reply that carries the declared exception. */
 export function encodeErrorReply(method: MethodName, seqid: number, error: TrunklineError): Uint8Array {
+  return encodeErrorStructReply(method, seqid, errorToStruct(error))
+}
+
+/** As encodeErrorReply, for an error that was signed. */
+export function encodeErrorStructReply(method: MethodName, seqid: number, error: ErrorStruct): Uint8Array {
   const encoder = startMessage(messageType.reply, method, seqid)
   encoder.fieldHeader(wireType.struct, errorField)
-  encoder.struct(schemas.TrunklineError, errorToStruct(error))
+  encoder.struct(schemas.TrunklineError, error)
   return finishMessage(encoder)
 }
 
@@ -148,7 +153,7 @@ export function decodeReply<M extends MethodName>(
   const { type, method: answered, seqid } = readHeader(decoder)
   if (type === messageType.exception) {
     const exception = decodeStruct(applicationExceptionSchema, decoder.rest(), budget)
-    return { seqid, error: errorOfApplicationException(exception.type ?? applicationException.unknown) }
+    return { seqid, error: unsigned(errorOfApplicationException(exception.type ?? applicationException.unknown)) }
   }
   if (type !== messageType.reply) throw malformed('not a reply')
   if (answered !== method) throw malformed('reply of another method')

@@ -74,6 +74,7 @@ const errorStruct = defineStruct<ErrorStruct>('TrunklineError', {
   turn: optional(7, struct(turn)),
   expected: optional(8, i64),
   cursor: optional(9, binary),
+  mac: optional(10, binary),
 })
 
 const event = defineStruct<Event>('Event', {
@@ -116,6 +117,7 @@ const limits = defineStruct<Limits>('Limits', {
   windowBytes: required(10, i32),
   leaseMs: required(11, i32),
   keepAliveMs: required(12, i32),
+  joinedBytesMax: optional(13, i32),
 })
 
 const startAt = defineUnion<StartAt>('StartAt', {
@@ -142,6 +144,7 @@ const partResult = defineStruct<PartResult>('PartResult', {
   partition: required(2, i32),
   state: required(3, i32),
   offset: optional(4, i64),
+  perEvent: optional(5, bool),
 })
 
 const writeOutcome = defineStruct<WriteOutcome>('WriteOutcome', {

@@ -1,12 +1,14 @@
 // Owns: fetching and opening records that lie behind the end of one topic.
 // 1. One fetch per (partition, offset) is in flight, whoever asks.
-// 2. A fetch takes ≤ 1 MiB of sealed bytes (and at least one record of each partition asked).
+// 2. A fetch takes ≤ 1 MiB of sealed bytes (and at least one record of each partition asked), less when it asks for several
+//    partitions: what is opened ahead in each of them has to stay in the cache until its turn comes.
 // Leaves out: the end of the topic (shared-tail.ts), what a session gets (topic-reader.ts).
-import type { EventLog, LogRecord, PartitionFetch, TopicInfo } from '../../ports/event-log.ts'
+import type { EventLog, PartitionFetch, TopicInfo } from '../../ports/event-log.ts'
 import type { ErrorName } from '../../protocol/errors.ts'
-import type { TopicId } from '../../protocol/ids.ts'
+import { readBytesSoft } from '../../protocol/limits.ts'
 import type { CatchUpLanes } from './catch-up-lanes.ts'
-import type { Opened, OpenedBlocks } from './opened-blocks.ts'
+import type { Opened, OpenedTopic } from './opened.ts'
+import type { OpenedBlocks } from './opened-blocks.ts'
 import type { ReadMetrics } from './read-metrics.ts'
 
 /** The records of one partition in [from, next), opened; offsets that are missing are gone for good. */
@@ -38,6 +40,8 @@ export interface Wanted {
 }
 
 export const fetchBytesMax = 1024 * 1024
+/** One read's worth. */
+const fetchBytesMin = readBytesSoft
 
 export class CatchUp {
   readonly #deps: CatchUpDeps
@@ -75,7 +79,8 @@ export class CatchUp {
     const { log, lanes, topic, metrics } = this.#deps
     const at = places.map(({ partition, offset }) => ({ topic: topic.name, partition, offset }))
     return lanes.run(async () => {
-      const answers = await log.fetch(at, { lane: 'catchup', waitMs: 0, bytesMax: fetchBytesMax })
+      const bytesMax = Math.max(fetchBytesMin, Math.floor(fetchBytesMax / at.length))
+      const answers = await log.fetch(at, { lane: 'catchup', waitMs: 0, bytesMax })
       metrics?.fetched('catchup', countRecords(answers))
       return Promise.all(answers.map((answer, index) => this.#open(places[index]?.offset ?? 0, answer)))
     })
@@ -83,20 +88,29 @@ export class CatchUp {
 
   async #open(from: number, answer: PartitionFetch): Promise<Chunk> {
     const { blocks, topic } = this.#deps
-    const { partition, records, nextOffset, logStart, error } = answer
-    const items = await openAll(blocks, topic.topicId, partition, records)
+    const { nextOffset, logStart, error } = answer
+    const items = await openAll(blocks, topic, answer, from)
     return { from, next: nextOffset, logStart, error, items }
   }
 }
 
-/** Opens records of one partition; waits only for those whose key is not at hand. */
+/**
+ * Opens what a fetch of one partition answered from offset `from` on; waits only for records whose key is not at hand.
+ * Holes between offsets are remembered like records.
+ */
 export async function openAll(
   blocks: OpenedBlocks,
-  topicId: TopicId,
-  partition: number,
-  records: readonly LogRecord[],
+  topic: OpenedTopic,
+  { partition, records, nextOffset }: Pick<PartitionFetch, 'partition' | 'records' | 'nextOffset'>,
+  from: number,
 ): Promise<OpenedRecord[]> {
-  const results = records.map((record) => blocks.open(topicId, partition, record))
+  let due = from
+  const results = records.map((record) => {
+    if (record.offset > due) blocks.gap(topic.topicId, partition, due, record.offset)
+    due = record.offset + 1
+    return blocks.open(topic, partition, record)
+  })
+  if (nextOffset > due) blocks.gap(topic.topicId, partition, due, nextOffset)
   const items: OpenedRecord[] = []
   for (const [index, result] of results.entries()) {
     const offset = records[index]?.offset ?? 0

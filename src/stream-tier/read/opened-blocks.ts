@@ -3,28 +3,27 @@
 // 2. Data is shared by everybody who reads it and never changed or copied here.
 // 3. Bytes are bounded; what was used longest ago goes. A block above the whole bound passes through uncached.
 // 4. What is wrong with a record for good is remembered like a block; a key that is away now is asked for again.
+// 5. A record that is one event (plain topics; in any topic what others wrote) becomes a block of one. What is sealed is
+//    never taken for one: its value begins with the seal's magic.
+// 6. Readers know a topic by its tenant's name for it.
+// 7. `forget` drops everything, also what is being opened: when keys were revoked or shredded no plain text stays here.
 // Leaves out: fetching (catch-up.ts, shared-tail.ts), keys (crypto).
-import type { LogRecord } from '../../ports/event-log.ts'
-import { type ErrorName, isErrorNamed } from '../../protocol/errors.ts'
+import { looksSealed } from '../../crypto/block-format.ts'
+import { type LogRecord, topicFormat } from '../../ports/event-log.ts'
+import { isErrorNamed } from '../../protocol/errors.ts'
 import type { ProducerId, TopicId } from '../../protocol/ids.ts'
-import type { Block } from '../../protocol/messages.ts'
 import { decodeRecordHeader } from '../../protocol/record-header.ts'
+import { callerTopicOf, tenantOfLogTopic } from '../../protocol/tenant-topics.ts'
+import type { Opened, OpenedTopic } from './opened.ts'
+import { plainBlock } from './plain-block.ts'
 import type { ReadMetrics } from './read-metrics.ts'
-
-/** What lies at an offset of a sealed topic. */
-export type Opened =
-  /** With offset and appendTimeMs. Shared: never change it. */
-  | { readonly kind: 'block'; readonly block: Readonly<Block> & { readonly offset: number } }
-  /** A barrier: nothing to deliver. */
-  | { readonly kind: 'skip' }
-  /** BLOCK_DAMAGED, KEY_UNAVAILABLE or KEY_SHREDDED. */
-  | { readonly kind: 'damaged'; readonly error: ErrorName }
 
 /** What is needed of crypto's BlockOpener. */
 export interface Opener {
   open(
     place: {
       readonly topicId: TopicId
+      readonly tenant: string
       readonly partition: number
       readonly producerId: ProducerId
       readonly n: number
@@ -64,6 +63,8 @@ export class OpenedBlocks {
   readonly #entries = new Map<string, Opened>()
   readonly #opening = new Map<string, Promise<Opened>>()
   #bytes = 0
+  /** What was begun before a `forget` is not kept. */
+  #epoch = 0
 
   constructor({ opener, bytesMax = bytesMaxDefault, metrics }: OpenedBlocksOptions) {
     this.#opener = opener
@@ -89,25 +90,51 @@ export class OpenedBlocks {
   }
 
   /** From the cache, or opened now; at once when the key is at hand. Never rejects for a fault of the record or its key. */
-  open(topicId: TopicId, partition: number, record: LogRecord): Opened | Promise<Opened> {
-    const key = keyOf(topicId, partition, record.offset)
+  open(topic: OpenedTopic, partition: number, record: LogRecord): Opened | Promise<Opened> {
+    const key = keyOf(topic.topicId, partition, record.offset)
     const known = this.#use(key) ?? this.#opening.get(key)
     if (known !== undefined) return known
-    const opened = this.#openRecord(topicId, partition, record)
+    const opened = this.#openRecord(topic, partition, record)
     if (!(opened instanceof Promise)) return this.#keep(key, opened)
-    const opening = opened.then((value) => this.#keep(key, value)).finally(() => this.#opening.delete(key))
+    const epoch = this.#epoch
+    const opening = opened
+      .then((value) => (epoch === this.#epoch ? this.#keep(key, value) : value))
+      .finally(() => {
+        if (this.#opening.get(key) === opening) this.#opening.delete(key)
+      })
     this.#opening.set(key, opening)
     return opening
   }
 
-  #openRecord(topicId: TopicId, partition: number, record: LogRecord): Opened | Promise<Opened> {
+  /** Offsets [from, next) hold nothing and never will: readers of the end need not ask the log for them. */
+  gap(topicId: TopicId, partition: number, from: number, next: number): void {
+    this.#store(keyOf(topicId, partition, from), { kind: 'skip', next })
+  }
+
+  forget(): void {
+    this.#epoch += 1
+    this.#entries.clear()
+    this.#opening.clear()
+    this.#bytes = 0
+  }
+
+  #openRecord(topic: OpenedTopic, partition: number, record: LogRecord): Opened | Promise<Opened> {
+    if (record.damaged === true) return damaged
+    const isPlain = topic.format === topicFormat.plain
     const header = record.header === null ? undefined : decodeRecordHeader(record.header)
-    if (header === undefined) return damaged
+    if (header === undefined) {
+      // A sealed topic's records have our header: a broken one is damage, and a seal without one was stripped of it.
+      if (!isPlain && (record.header !== null || looksSealed(record.value))) return damaged
+      return plainBlock(partition, record, callerTopicOf(topic.name))
+    }
     // A barrier is empty: a changed kind must not make a block disappear.
     if (header.kind === 'barrier') return record.value.length === 0 ? skip : damaged
-    const { producerId, n, part } = header
+    const { producerId, n, part, index } = header
+    if ((index !== undefined) !== isPlain) return damaged
+    if (isPlain) return plainBlock(partition, record)
     try {
-      const data = this.#opener.open({ topicId, partition, producerId, n, part }, record.value)
+      const tenant = tenantOfLogTopic(topic.name)
+      const data = this.#opener.open({ topicId: topic.topicId, tenant, partition, producerId, n, part }, record.value)
       return data instanceof Promise ? data.then((value) => toBlock(value, record), toFault) : toBlock(data, record)
     } catch (error) {
       return toFault(error)
@@ -127,14 +154,21 @@ export class OpenedBlocks {
     const bytes = bytesOf(opened)
     const passing = opened.kind === 'damaged' && opened.error === 'KEY_UNAVAILABLE'
     if (passing || bytes > this.#bytesMax) return opened
+    this.#store(key, opened)
+    return opened
+  }
+
+  #store(key: string, opened: Opened): void {
+    const before = this.#entries.get(key)
+    if (before !== undefined) this.#bytes -= bytesOf(before)
+    this.#entries.delete(key)
     this.#entries.set(key, opened)
-    this.#bytes += bytes
+    this.#bytes += bytesOf(opened)
     for (const [oldest, value] of this.#entries) {
       if (this.#bytes <= this.#bytesMax) break
       this.#entries.delete(oldest)
       this.#bytes -= bytesOf(value)
     }
-    return opened
   }
 }
 

@@ -1,11 +1,13 @@
 // Owns: the end of one topic, for all sessions of the node that wait there.
 // 1. One long poll over all partitions runs while somebody waits, and shortly after; 1,000 waiters cost one fetch.
 // 2. What arrives is opened once and cached before anybody is woken; waiting costs one small object, waking O(waiters).
-// 3. `ends` is replaced, never changed: a waiter that remembers the array it saw is behind when a newer one is higher.
+// 3. A log that is away ends no wait: it is asked again, with growing pauses, while somebody waits (`isFaulty` says so);
+//    partitions that can be read are polled meanwhile.
+// 4. `ends` is replaced, never changed: a waiter that remembers the array it saw is behind when a newer one is higher.
 // Leaves out: what a session gets (topic-reader.ts), records behind the end (catch-up.ts).
 import { type Clock, sleep, type Timer } from '../../ports/clock.ts'
 import type { EventLog, PartitionFetch, TopicInfo, TopicPartition } from '../../ports/event-log.ts'
-import { type ErrorName, TrunklineError } from '../../protocol/errors.ts'
+import { type ErrorName, isErrorNamed, TrunklineError } from '../../protocol/errors.ts'
 import { countRecords, fetchBytesMax, openAll } from './catch-up.ts'
 import type { OpenedBlocks } from './opened-blocks.ts'
 import type { ReadMetrics } from './read-metrics.ts'
@@ -27,9 +29,9 @@ export interface SharedTailDeps {
 const pollMs = 5_000
 /** The poll goes on so long without waiters: a reader that comes back finds it running. */
 const lingerMs = 1_000
-/** Partitions that cannot be read now: tried again this often, so many times in a row. */
+/** Between two tries of what cannot be read now; doubles. */
 const retryMs = 100
-const retriesMax = 50
+const retryMsMax = 1_600
 
 interface Waiter {
   readonly seen: Ends
@@ -46,6 +48,7 @@ export class SharedTail {
   readonly #waiters = new Set<Waiter>()
   #ends: Ends | undefined
   #rounds = 0
+  #faulty = false
   #poll: AbortController | undefined
   #linger: Timer | undefined
   #asking: { readonly answer: Promise<Ends>; readonly next: Promise<Ends> | undefined } | undefined
@@ -64,6 +67,11 @@ export class SharedTail {
   /** Grows with every answer of the poll. */
   get rounds(): number {
     return this.#rounds
+  }
+
+  /** Whether the last look at the log did not see all of the topic. */
+  get isFaulty(): boolean {
+    return this.#faulty
   }
 
   get waiters(): number {
@@ -85,8 +93,8 @@ export class SharedTail {
   }
 
   /**
-   * Resolves when some partition ends higher than in `seen`. Errors: UNKNOWN_TOPIC, TOPIC_CHANGED, UNAVAILABLE, and what
-   * close() was given.
+   * Resolves when some partition ends higher than in `seen`. Errors: UNKNOWN_TOPIC, TOPIC_CHANGED, and what close() was
+   * given.
    */
   wait(seen: Ends, waitMs: number, signal: AbortSignal | undefined): Promise<WaitResult> {
     if (this.#closed !== undefined) return Promise.reject(new TrunklineError(this.#closed))
@@ -139,30 +147,63 @@ export class SharedTail {
     this.#poll?.abort()
     this.#poll = undefined
     this.#ends = undefined
+    this.#faulty = false
   }
 
   async #run(signal: AbortSignal): Promise<void> {
-    const { log, clock, topic, metrics } = this.#deps
-    const first = await this.freshEnds()
-    if (signal.aborted) return
-    this.#move(first)
-    let failures = 0
-    let ends = first
-    while (!signal.aborted) {
-      const at = this.#all.map((one, index) => ({ ...one, offset: ends[index] ?? 0 }))
-      const answers = await log.fetch(at, { lane: 'tail', waitMs: pollMs, bytesMax: fetchBytesMax, signal })
+    const { clock } = this.#deps
+    for (let failures = 0; !signal.aborted; ) {
+      const faulty = await this.#look(signal)
       if (signal.aborted) return
-      const records = countRecords(answers)
-      metrics?.fetched('tail', records)
-      if (records === 0) await checkTopic(log, topic.name, topic.topicId)
-      const opened = await Promise.all(answers.map((answer, index) => this.#take(answer, ends[index] ?? 0)))
-      if (signal.aborted) return
-      failures = answers.some(isFault) ? failures + 1 : 0
-      if (failures > retriesMax) throw new TrunklineError('UNAVAILABLE')
-      ends = opened
-      this.#move(ends)
-      if (failures > 0) await sleep(clock, retryMs, signal)
+      this.#faulty = faulty.size > 0
+      if (faulty.size === 0) {
+        failures = 0
+        continue
+      }
+      const pauseMs = Math.min(retryMsMax, retryMs * 2 ** Math.min(failures, 10))
+      failures += 1
+      const healthy = this.#all.filter(({ partition }) => !faulty.has(partition))
+      if (healthy.length === 0) await sleep(clock, pauseMs, signal)
+      else await this.#look(signal, healthy, pauseMs)
     }
+  }
+
+  /** One round; answers the partitions that could not be read: all of them when the log is away. */
+  async #look(
+    signal: AbortSignal,
+    at: readonly TopicPartition[] = this.#all,
+    waitMs: number = pollMs,
+  ): Promise<ReadonlySet<number>> {
+    try {
+      return await this.#round(signal, at, waitMs)
+    } catch (thrown) {
+      if (!isErrorNamed(thrown, 'UNAVAILABLE')) throw thrown
+      return new Set(this.#all.map(({ partition }) => partition))
+    }
+  }
+
+  async #round(signal: AbortSignal, at: readonly TopicPartition[], waitMs: number): Promise<ReadonlySet<number>> {
+    const { log, topic, metrics } = this.#deps
+    const before = this.#ends
+    if (before === undefined) {
+      const first = await this.freshEnds()
+      if (!signal.aborted) this.#move(first)
+      return nothing
+    }
+    const positions = at.map((one) => ({ ...one, offset: before[one.partition] ?? 0 }))
+    const answers = await log.fetch(positions, { lane: 'tail', waitMs, bytesMax: fetchBytesMax, signal })
+    if (signal.aborted) return nothing
+    const records = countRecords(answers)
+    metrics?.fetched('tail', records)
+    if (records === 0) await checkTopic(log, topic.name, topic.topicId)
+    const ends = [...before]
+    await Promise.all(
+      answers.map(async (answer) => {
+        ends[answer.partition] = await this.#take(answer, before[answer.partition] ?? 0)
+      }),
+    )
+    if (!signal.aborted) this.#move(ends)
+    return new Set(answers.filter(isFault).map(({ partition }) => partition))
   }
 
   /** Opens what came into the cache; returns where the partition goes on. */
@@ -171,7 +212,7 @@ export class SharedTail {
     // Retention passed the end, or the log lost its own: whoever waits there is told by a fetch of its own.
     if (answer.error === 'CURSOR_OUT_OF_RANGE') return answer.logStart > at ? answer.logStart : answer.highWatermark
     if (answer.error !== undefined) return at
-    await openAll(blocks, topic.topicId, answer.partition, answer.records)
+    await openAll(blocks, topic, answer, at)
     return answer.nextOffset
   }
 
@@ -203,6 +244,8 @@ export class SharedTail {
     return true
   }
 }
+
+const nothing: ReadonlySet<number> = new Set()
 
 function isHigher(ends: Ends, seen: Ends): boolean {
   return ends.some((end, partition) => end > (seen[partition] ?? 0))

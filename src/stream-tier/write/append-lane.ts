@@ -2,14 +2,16 @@
 // 1. At most one batch is in flight.
 // 2. A refused batch of several sessions is tried again session by session, in the order of their first entry, before
 //    anything younger; so order per session holds and one producer's fault hurts no other.
+// 3. A batch is of one topic: records for a topic that was made anew never travel with those for the former one.
 // Leaves out: which sessions may send (append-lanes.ts).
 import type { AppendOutcome, RetireReason } from '../../ports/event-log.ts'
 import type { ErrorName } from '../../protocol/errors.ts'
-import type { SessionId } from '../../protocol/ids.ts'
+import type { SessionId, TopicId } from '../../protocol/ids.ts'
 import type { AppendEntry, EntryOutcome } from './append-entry.ts'
 
 export interface LaneEntry extends AppendEntry {
   readonly bytes: number
+  readonly topicId: TopicId | undefined
   readonly settle: (outcome: EntryOutcome) => void
 }
 
@@ -77,8 +79,9 @@ export class AppendLane {
   #nextBatch(): LaneEntry[] {
     let bytes = 0
     let count = 0
+    const topicId = this.#queue[0]?.topicId
     for (const entry of this.#queue) {
-      if (count > 0 && bytes + entry.bytes > this.#batchBytesMax) break
+      if (count > 0 && (bytes + entry.bytes > this.#batchBytesMax || entry.topicId !== topicId)) break
       bytes += entry.bytes
       count += 1
     }
@@ -97,9 +100,11 @@ export class AppendLane {
     switch (outcome.kind) {
       case 'landed': {
         const { baseOffset, appendTimeMs } = outcome
-        batch.forEach((entry, index) => {
-          this.#owner.settle(entry, { kind: 'landed', offset: baseOffset + index, appendTimeMs })
-        })
+        let offset = baseOffset
+        for (const entry of batch) {
+          this.#owner.settle(entry, { kind: 'landed', offset, appendTimeMs })
+          offset += entry.records.length
+        }
         break
       }
       case 'refused':

@@ -6,9 +6,11 @@
 // 4. A part is one entry and never spans two batches (rule 1).
 // 5. Bytes that wait or fly are bounded; above the bound an entry is refused UNAVAILABLE before it is queued.
 // Leaves out: re-sending, numbers and uncertain outcomes (the log adapter), sealing, what a refusal means to a client.
-import type { AppendRecord, LogWriter, RetireReason, TopicPartition } from '../../ports/event-log.ts'
+import { noTracing, type Tracing } from '../../observability/tracing.ts'
+import type { AppendRecord, AppendTarget, LogWriter, RetireReason, TopicPartition } from '../../ports/event-log.ts'
 import type { ErrorName } from '../../protocol/errors.ts'
 import type { SessionId } from '../../protocol/ids.ts'
+import { plainRecordSize } from '../../protocol/plain-record.ts'
 import type { AppendEntry, EntryOutcome } from './append-entry.ts'
 import { AppendLane, type LaneEntry } from './append-lane.ts'
 
@@ -16,6 +18,10 @@ export interface AppendMetrics {
   /** One answer of the log to one batch. */
   batch(outcome: 'landed' | 'refused' | 'retired', entries: number, bytes: number, durationMs: number): void
   buffered(bytes: number): void
+  /** A batch went to the log (+1) or was answered (-1). */
+  appending(change: 1 | -1): void
+  /** An entry came (+1) or was settled (-1). */
+  pending(change: 1 | -1): void
 }
 
 export interface AppendLanesOptions {
@@ -26,6 +32,8 @@ export interface AppendLanesOptions {
   readonly bufferBytesMax: number
   readonly clock: { monotonicMs(): number }
   readonly metrics?: AppendMetrics | undefined
+  /** Default: off. */
+  readonly tracing?: Tracing | undefined
 }
 
 /** What is known of a session that has, or must not have, entries here. */
@@ -90,12 +98,13 @@ export class AppendLanes {
    * Queues one part of write `n`; sent at once when the partition is idle. The caller appends the writes of a session in
    * the order of n. Never rejects.
    */
-  append(at: TopicPartition, entry: AppendEntry): Promise<EntryOutcome> {
+  append(at: AppendTarget, entry: AppendEntry): Promise<EntryOutcome> {
     if (this.#retired !== undefined) return Promise.resolve({ kind: 'retired', reason: this.#retired })
     const sender = this.#sender(entry.session)
     if (sender.released || sender.stopped) return Promise.resolve({ kind: 'held' })
     if (entry.n < sender.lastN) throw new Error('the writes of a session are appended in their order')
-    const bytes = recordBytes(entry.record)
+    let bytes = 0
+    for (const record of entry.records) bytes += recordBytes(record)
     if (!this.roomFor(bytes)) {
       // Later writes that would fit must not overtake this one (invariant 2).
       this.#stop(sender, entry.session)
@@ -103,8 +112,9 @@ export class AppendLanes {
     }
     sender.lastN = entry.n
     sender.pending += 1
+    this.#options.metrics?.pending(1)
     this.#buffer(bytes)
-    return new Promise((settle) => this.#lane(at).push({ ...entry, bytes, settle }))
+    return new Promise((settle) => this.#lane(at).push({ ...entry, topicId: at.topicId, bytes, settle }))
   }
 
   /**
@@ -142,20 +152,29 @@ export class AppendLanes {
     return new Promise((resolve) => sender.idle.push(resolve))
   }
 
-  #lane(at: TopicPartition): AppendLane {
-    const key = `${at.partition}:${at.topic}`
+  /** By name, whatever the topic's id: the log takes one batch at a time for each partition of a name. */
+  #lane({ topic, partition }: TopicPartition): AppendLane {
+    const key = `${partition}:${topic}`
     let lane = this.#lanes.get(key)
     if (lane === undefined) {
-      const { writer, batchBytesMax = batchBytesDefault, clock, metrics } = this.#options
+      const { writer, batchBytesMax = batchBytesDefault, clock, metrics, tracing = noTracing } = this.#options
       lane = new AppendLane(batchBytesMax, {
         send: async (entries) => {
           for (const { session } of entries) this.#sender(session).inFlight += 1
           const startedAtMs = clock.monotonicMs()
+          const span = tracing.startLinked('batch', 'log', entries)
+          span?.set('topic', topic)
+          span?.set('partition', partition)
+          span?.set('entries', entries.length)
+          metrics?.appending(1)
           const outcome = await writer.append(
-            at,
-            entries.map(({ record }) => record),
+            { topic, partition, topicId: entries[0]?.topicId },
+            entries.flatMap(({ records }) => records),
           )
           for (const { session } of entries) this.#sender(session).inFlight -= 1
+          metrics?.appending(-1)
+          span?.set('bytes', sum(entries))
+          span?.end(outcome.kind === 'landed' ? 'ok' : outcome.kind === 'refused' ? outcome.error : outcome.reason)
           metrics?.batch(outcome.kind, entries.length, sum(entries), clock.monotonicMs() - startedAtMs)
           return outcome
         },
@@ -200,6 +219,7 @@ export class AppendLanes {
     this.#buffer(-entry.bytes)
     const sender = this.#sender(entry.session)
     sender.pending -= 1
+    this.#options.metrics?.pending(-1)
     entry.settle(outcome)
     if (sender.pending > 0) return
     for (const resolve of sender.idle.splice(0)) resolve()
@@ -234,6 +254,7 @@ export class AppendLanes {
 }
 
 function recordBytes(record: AppendRecord): number {
+  if (record.headers !== undefined) return plainRecordSize(record)
   return record.value.length + (record.key?.length ?? 0) + (record.header?.length ?? 0)
 }
 

@@ -4,6 +4,8 @@
 // 2. Where the log's start has passed the scan's start, a part that is not found is unknown, unless a later one of the
 //    producer is found in that partition: what landed of a producer in a partition is a prefix (rule 1).
 // 3. Only headers are read; nothing is opened.
+// 4. Where every event is a record of its own (the header has an index), any record of a part proves all of it: a part
+//    lands as one batch. Records of others and holes between offsets mean nothing.
 // Leaves out: why the bound holds (take-over.ts), sharing of scans (shared-scan.ts).
 import { type Clock, sleep } from '../../ports/clock.ts'
 import type { EventLog, LogRecord } from '../../ports/event-log.ts'
@@ -23,8 +25,11 @@ export interface ScanRange {
 export interface FoundPart {
   readonly n: number
   readonly part: number
+  /** Of its first record. */
   readonly offset: number
   readonly writeHash: Uint8Array
+  /** Every event is a record of its own. */
+  readonly perEvent: boolean
 }
 
 export interface PartitionScan {
@@ -113,7 +118,8 @@ export function judgeWrites(
       const landed = found.find((other) => other.n === n && other.part === part)
       if (landed !== undefined) {
         hashes.set(n, landed.writeHash)
-        return { part, partition, state: partState.landed, offset: landed.offset }
+        const { offset, perEvent } = landed
+        return { part, partition, state: partState.landed, offset, ...(perEvent ? { perEvent } : {}) }
       }
       return { part, partition, state: stateOfAbsent(n, part, found, (asked.from[partition] ?? 0) >= scan.low) }
     })
@@ -149,9 +155,12 @@ function note(
 ): number {
   const header = record.header === null ? undefined : decodeRecordHeader(record.header)
   if (header?.kind !== 'data' || producers?.has(header.producerId) === false) return 0
-  const { producerId, n, part, writeHash } = header
-  const entry = { n, part, offset: record.offset, writeHash }
+  const { producerId, n, part, writeHash, index } = header
   const known = found.get(producerId)
+  const last = known?.at(-1)
+  if (index !== undefined && last?.n === n && last.part === part) return 0
+  // Invariant 4: its first record may be gone, or lie before the scan's start.
+  const entry = { n, part, offset: record.offset - (index ?? 0), writeHash, perEvent: index !== undefined }
   if (known === undefined) found.set(producerId, [entry])
   else known.push(entry)
   return 1

@@ -9,6 +9,7 @@
 // Leaves out: sealing of tokens and cursors, the switchboard's envelope, closing the local session (localRelease).
 import { createHash } from 'node:crypto'
 import type { SessionTokenContent } from '../../crypto/session-token.ts'
+import { noTracing, type Tracing } from '../../observability/tracing.ts'
 import { type Clock, sleep } from '../../ports/clock.ts'
 import type { EventLog, TopicPartition } from '../../ports/event-log.ts'
 import type { ReleaseRequest } from '../../protocol/envelope.ts'
@@ -38,6 +39,8 @@ export interface TakeOverRequest {
   readonly nextN: number
   /** Monotonic: after it the answer is PENDING. */
   readonly deadlineAtMs: number
+  /** Trace context of the call that asks. */
+  readonly traceparent?: string | undefined
 }
 
 export interface TakeOverOutcome {
@@ -52,16 +55,22 @@ export interface TakeOverOutcome {
 }
 
 export interface TakeOverMetrics {
-  takenOver(how: TakeOverOutcome['how'] | 'failed'): void
+  takenOver(how: TakeOverOutcome['how'] | 'failed', durationMs: number): void
+  /** The log answered a fence, or could not. */
+  fenced(outcome: 'fenced' | 'failed', durationMs: number): void
 }
 
 export interface TakeOversOptions {
   readonly log: Pick<EventLog, 'fence' | 'fetch' | 'offsets' | 'topic'>
-  /** Asks another incarnation to release a producer; answers `silent` when `deadlineMs` has passed. Never rejects. */
+  /**
+   * Asks another incarnation to release a producer; answers `silent` when `deadlineMs` has passed. Never rejects.
+   * `traceparent` is the take-over's own span.
+   */
   readonly switchboardCall: (
     incarnation: Incarnation,
     request: ReleaseRequest,
     deadlineMs: number,
+    traceparent: string | undefined,
   ) => Promise<ReleaseAnswer>
   readonly self: Incarnation
   /**
@@ -72,6 +81,8 @@ export interface TakeOversOptions {
   readonly clock: Clock
   readonly releaseMs?: number
   readonly metrics?: TakeOverMetrics | undefined
+  /** Default: off. */
+  readonly tracing?: Tracing | undefined
 }
 
 type Token = TakeOverRequest['token'] & { readonly producerId: ProducerId }
@@ -92,7 +103,7 @@ export class TakeOvers {
 
   constructor(options: TakeOversOptions) {
     this.#options = options
-    this.#fences = new Fences(options.log, options.self)
+    this.#fences = new Fences(countedFences(options), options.self)
     this.#scans = new SharedScans(options)
   }
 
@@ -113,11 +124,15 @@ export class TakeOvers {
   }
 
   async #run(token: Token, request: TakeOverRequest): Promise<TakeOverOutcome> {
-    const { log, metrics } = this.#options
-    const deadlineAtMs = this.#options.clock.monotonicMs() + backgroundMs
+    const { log, clock, metrics, tracing = noTracing } = this.#options
+    const startedAtMs = clock.monotonicMs()
+    const deadlineAtMs = startedAtMs + backgroundMs
+    const span = tracing.start('take-over', 'producer', request.traceparent)
+    span?.set('topic', token.topic)
+    span?.set('sessionId', token.sessionId)
     try {
       await checkTopic(log, token.topic, token.topicId)
-      const ended = await this.#endOldSession(token, deadlineAtMs)
+      const ended = await this.#endOldSession(token, deadlineAtMs, span?.traceparent)
       const partitions = partitionsOf(request.writes)
       const outcome =
         ended === 'released'
@@ -125,20 +140,27 @@ export class TakeOvers {
           : await this.#lookUpFenced(token, request, partitions, deadlineAtMs)
       // The topic may have been made anew under the scan.
       await checkTopic(log, token.topic, token.topicId)
-      metrics?.takenOver(outcome.how)
+      metrics?.takenOver(outcome.how, clock.monotonicMs() - startedAtMs)
+      span?.set('how', outcome.how)
+      span?.end('ok')
       return outcome
     } catch (error) {
-      metrics?.takenOver('failed')
+      metrics?.takenOver('failed', clock.monotonicMs() - startedAtMs)
+      span?.end(TrunklineError.from(error).name)
       throw error
     }
   }
 
   /** Rule 2: asks the old node, again while something is in flight there. */
-  async #endOldSession(token: Token, deadlineAtMs: number): Promise<'released' | 'silent'> {
+  async #endOldSession(
+    token: Token,
+    deadlineAtMs: number,
+    traceparent: string | undefined,
+  ): Promise<'released' | 'silent'> {
     const { clock } = this.#options
     while (clock.monotonicMs() < deadlineAtMs) {
       if (this.#fences.hasBegun(token.incarnation)) return 'silent'
-      const answer = await this.#askRelease(token)
+      const answer = await this.#askRelease(token, traceparent)
       if (this.#fences.hasBegun(token.incarnation)) return 'silent' // rule 3: an answer after the fence began is ignored
       if (answer === 'released') return 'released'
       if (answer !== 'pending') return 'silent'
@@ -147,11 +169,11 @@ export class TakeOvers {
     throw new TrunklineError('PENDING')
   }
 
-  async #askRelease(token: Token): Promise<ReleaseAnswer> {
+  async #askRelease(token: Token, traceparent: string | undefined): Promise<ReleaseAnswer> {
     const { self, localRelease, switchboardCall, releaseMs: waitMs = releaseMs } = this.#options
     const { producerId, sessionId, incarnation } = token
     if (incarnation === self) return (await localRelease(producerId, sessionId)) ? 'released' : 'pending'
-    return switchboardCall(incarnation, { producerId: idToBytes(producerId), sessionId }, waitMs)
+    return switchboardCall(incarnation, { producerId: idToBytes(producerId), sessionId }, waitMs, traceparent)
   }
 
   async #lookUpReleased(
@@ -252,7 +274,7 @@ export class TakeOvers {
       { length: token.partitions },
       (_, partition): TopicPartition => ({ topic: token.topic, partition }),
     )
-    return this.#options.log.offsets(all, 'latest')
+    return this.#options.log.offsets(all, 'end')
   }
 
   #keep(key: string, running: Promise<TakeOverOutcome>): void {
@@ -272,6 +294,23 @@ export class TakeOvers {
       )
       running.then(resolve, reject).finally(() => timer.cancel())
     })
+  }
+}
+
+/** The log's fence, counted and timed. */
+function countedFences({ log, clock, metrics }: TakeOversOptions): Pick<EventLog, 'fence'> {
+  return {
+    fence: async (target, at) => {
+      const startedAtMs = clock.monotonicMs()
+      try {
+        const answer = await log.fence(target, at)
+        metrics?.fenced('fenced', clock.monotonicMs() - startedAtMs)
+        return answer
+      } catch (thrown) {
+        metrics?.fenced('failed', clock.monotonicMs() - startedAtMs)
+        throw thrown
+      }
+    },
   }
 }
 

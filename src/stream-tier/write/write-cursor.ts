@@ -12,6 +12,7 @@ import type { TopicId } from '../../protocol/ids.ts'
 
 export interface LandedPart {
   readonly partition: number
+  /** Of its last record. */
   readonly offset: number
 }
 

@@ -5,6 +5,9 @@ import { afterEach, beforeEach, describe, expect, it } from 'vitest'
 import { SimulatedClock } from '../../../src/adapters/clock/simulated-clock.ts'
 import { systemClock } from '../../../src/adapters/clock/system-clock.ts'
 import { nullApiMetrics } from '../../../src/api-tier/api-metrics.ts'
+import { ClientRegistry } from '../../../src/api-tier/auth/client-registry.ts'
+import { generateSigningJwk } from '../../../src/api-tier/auth/signing-key.ts'
+import { TokenIssuer } from '../../../src/api-tier/auth/token-issuer.ts'
 import { buildHttpApp } from '../../../src/api-tier/http/app.ts'
 import { closeHttp, listenHttp } from '../../../src/api-tier/http/http-listener.ts'
 import { ThriftDispatcher } from '../../../src/api-tier/thrift/dispatcher.ts'
@@ -15,18 +18,24 @@ let app: FastifyInstance
 let board: ScriptedSwitchboard
 let port: number
 const sockets: Socket[] = []
+const defects: string[] = []
 
 beforeEach(async () => {
   const node = new ScriptedNode()
   const made = gatewayCalls(node.answer)
   board = made.board
+  const key = await generateSigningJwk(random)
   app = await buildHttpApp({
     calls: made.calls,
     dispatcher: new ThriftDispatcher({ calls: made.calls, metrics: nullApiMetrics }),
+    oauth: {
+      issuer: new TokenIssuer({ key, issuer: 'http://x/', audience: 'trunkline', clock: systemClock, random }),
+      clients: new ClientRegistry([]),
+    },
     clock: systemClock,
     random,
     metrics: nullApiMetrics,
-    logger: silentLogger,
+    logger: { ...silentLogger, error: (_fields, message) => void defects.push(message) },
     version: '0.0.0',
   })
   const listening = await listenHttp(app, { host: '127.0.0.1', port: 0, connectionsMax: 4 })
@@ -89,6 +98,27 @@ describe('the HTTP listener', () => {
     await running.closed
     expect(running.text).toMatch(/^HTTP\/1\.1 200 /)
     await closing
+  })
+
+  it('tells a login that comes while it closes to try another gateway: that is no defect', async () => {
+    defects.length = 0
+    const late = new RawHttp()
+    late.socket.write('POST /oauth/token HTTP/1.1\r\nHost: x\r\nContent-Type: application/x-www-form-urlencoded\r\n')
+    // A call that runs on: until its end, connections that are not idle stay.
+    board.answer = () => new Promise(() => {})
+    const running = new RawHttp()
+    running.socket.write(`${head}\r\n`)
+    await until(() => board.seen.length === 1)
+    const closing = closeHttp(app, 10_000, systemClock)
+    await new Promise((resolve) => setImmediate(resolve))
+    late.socket.write('Content-Length: 0\r\n\r\n')
+    await until(() => late.text.includes('\r\n\r\n'))
+    running.socket.destroy()
+    await closing
+    expect(late.text).toMatch(/^HTTP\/1\.1 503 /)
+    expect(late.text).toContain('"error":"temporarily_unavailable"')
+    expect(late.text.toLowerCase()).toContain('retry-after:')
+    expect(defects).toEqual([])
   })
 
   it('closes at its deadline although a call runs on', async () => {

@@ -6,6 +6,7 @@ import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest'
 import { buildBlock } from '../../../src/protocol/block.ts'
 import { encoding } from '../../../src/protocol/messages.ts'
 import { encodeCall } from '../../../src/protocol/thrift/message.ts'
+import { memoryOf } from '../../support/memory.ts'
 import { RawClient } from '../../support/raw-client.ts'
 import { blockOf, bytes, Harness, payloadsOf } from '../sessions/harness.ts'
 
@@ -66,25 +67,6 @@ function frame(content: Uint8Array, declared = content.length): Buffer {
   const head = Buffer.alloc(4)
   head.writeUInt32BE(declared)
   return Buffer.concat([head, content])
-}
-
-/** The most memory seen while `work` ran, above what was there before it. */
-async function memoryOf(work: () => Promise<void>): Promise<number> {
-  const now = (): number => {
-    const { heapUsed, external, arrayBuffers } = process.memoryUsage()
-    return heapUsed + Math.max(external, arrayBuffers)
-  }
-  const before = now()
-  let most = before
-  const sampler = setInterval(() => {
-    most = Math.max(most, now())
-  }, 5)
-  try {
-    await work()
-  } finally {
-    clearInterval(sampler)
-  }
-  return Math.max(most, now()) - before
 }
 
 describe('frames', () => {

@@ -66,6 +66,24 @@ describe('check', () => {
     expect(existsSync(join(dir, 'nothing'))).toBe(false)
   })
 
+  it('given a KEK that was destroyed on purpose, then its blocks are no damage; given a revoked one, it says so', async () => {
+    const copy = join(dir, 'shredded')
+    cpSync(data(), copy, { recursive: true })
+    const keys = async (...args: readonly string[]): Promise<string> => {
+      const { code, stdout, stderr } = await runCli(['keys', ...args, '--file', join(copy, 'keyring.json')], {
+        cwd: tmpdir(),
+      })
+      expect([code, stderr]).toEqual([0, expect.not.stringContaining('trunkline:')])
+      return stdout
+    }
+    const [old = ''] = (await keys('list')).split('\t')
+    await keys('rotate')
+    await keys('revoke', old)
+    expect(await check(copy)).toMatchObject({ code: 7, stdout: expect.stringContaining('revoked') })
+    await keys('shred', old, '--lose-all-topics', '--yes')
+    expect(await check(copy)).toMatchObject({ code: 0, stdout: '' })
+  })
+
   it('given a flipped bit inside a block, finds it; without the keyring it says that it did not look', async () => {
     const copy = join(dir, 'flipped')
     cpSync(data(), copy, { recursive: true })

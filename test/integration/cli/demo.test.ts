@@ -33,9 +33,9 @@ describe('the demo', () => {
     removeFolder(folder)
   })
 
-  it('given --cluster, says that this is not there yet', async () => {
+  it('given an option that is none, says which there are', async () => {
     const folder = mkdtempSync(join(tmpdir(), 'trunkline-demo-test-'))
-    expect(await demo(folder, '--cluster')).toMatchObject({ code: 2, stdout: expect.stringContaining('UNSUPPORTED: ') })
+    expect(await demo(folder, '--clutser')).toMatchObject({ code: 2, stdout: expect.stringContaining('[--cluster]') })
     removeFolder(folder)
   })
 })

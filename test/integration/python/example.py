@@ -9,6 +9,7 @@ from thrift.protocol.TBinaryProtocol import TBinaryProtocol
 from thrift.transport.TSocket import TSocket
 from thrift.transport.TTransport import TFramedTransport
 
+from proof import Keys
 from trunkline import Gateway
 from trunkline.constants import MODE_READ, MODE_WRITE, SLOT_CONTROL, SLOT_DATA
 from trunkline.ttypes import AckRequest, AllocateRequest, DisposeRequest, Event, Proof, ReadRequest, StartAt
@@ -39,17 +40,21 @@ class Session:
         self.gateway = gateway
         self.allocated = gateway.allocate(AllocateRequest(proof=Proof(bearer=bearer), **request))
         self.turns = {SLOT_DATA: self.allocated.turn, SLOT_CONTROL: self.allocated.turn}
+        self.keys = Keys(self.allocated.secret)
 
     def call(self, method, request, slot=SLOT_DATA):
         turn = self.turns[slot]
         request.session = self.allocated.session
         request.proof = Proof(slot=slot, seq=turn.nextSeq, challenge=turn.challenge)
+        self.keys.sign(method, request)
         try:
             reply = getattr(self.gateway, method)(request)
         except TrunklineError as error:
+            self.keys.check(method, request.proof, error, 'error')
             if error.turn is not None:
                 self.turns[slot] = error.turn
             raise
+        self.keys.check(method, request.proof, reply)
         self.turns[slot] = reply.turn
         return reply
 

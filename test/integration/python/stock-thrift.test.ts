@@ -13,7 +13,7 @@ const root = fileURLToPath(new URL('../../../', import.meta.url))
 const stock = requirement('Apache Thrift for Python', prepareStockThrift)
 
 describe('docs/thrift.md', () => {
-  it.each(['example.py', 'producer.py'])(
+  it.each(['proof.py', 'example.py', 'producer.py'])(
     'Given the document, When it shows %s, Then it is the program that is tested',
     (name) => {
       const program = readFileSync(new URL(name, import.meta.url), 'utf8')
@@ -71,8 +71,11 @@ stock.describe('a client of stock Apache Thrift', () => {
       expect(of('staged')).toMatchObject({ published: false, repeatIsEqual: true })
       expect(of('changed')).toMatchObject({ error: { code: 1500, name: 'WRITE_CHANGED', hasTurn: true } })
       expect(of('nothing yet')).toMatchObject({ count: 0 })
-      expect(of('published')['parts']).toEqual([{ part: 0, partition: expect.any(Number), state: 1, offset: 0 }])
+      expect(of('published')['parts']).toEqual([
+        { part: 0, partition: expect.any(Number), state: 1, perEvent: null, offset: 0 },
+      ])
       expect(of('committed')).toMatchObject({ published: true, repeatIsEqual: true })
+      expect(of('wrong proof')).toMatchObject({ error: { code: 1103, name: 'BAD_PROOF', hasTurn: false } })
       expect(of('wrong challenge')).toMatchObject({
         error: {
           code: 1102,

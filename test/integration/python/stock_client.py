@@ -13,6 +13,7 @@ from thrift.transport.THttpClient import THttpClient
 
 from example import Session, connect, login
 from producer import Producer
+from proof import Keys
 from trunkline import Gateway
 from trunkline.constants import MODE_READ, MODE_WRITE, SLOT_CONTROL
 from trunkline.ttypes import AckRequest, AllocateRequest, DescribeRequest, DisposeRequest, Event, ExtendRequest
@@ -54,6 +55,11 @@ def request_in_turn(session, request, slot=0):
     turn = session.turns[slot]
     request.session = session.allocated.session
     request.proof = Proof(slot=slot, seq=turn.nextSeq, challenge=turn.challenge)
+    return signed(session, request)
+
+
+def signed(session, request):
+    session.keys.sign(type(request).__name__.removesuffix('Request').lower(), request)
     return request
 
 
@@ -68,7 +74,8 @@ def converse(gateway, bearer, topic):
     say(act='staged', topic=topic, published=staged.published, repeatIsEqual=gateway.write(stage) == staged)
     writer.turns[0] = staged.turn
 
-    changed = WriteRequest(session=stage.session, proof=stage.proof, n=1, events=[Event(payload=b'other')])
+    proof = Proof(slot=0, seq=stage.proof.seq, challenge=stage.proof.challenge)
+    changed = signed(writer, WriteRequest(session=stage.session, proof=proof, n=1, events=[Event(payload=b'other')]))
     say(act='changed', topic=topic, error=error_of(lambda: gateway.write(changed)))
 
     early = Session(gateway, bearer, topic=topic, mode=MODE_READ, startAt=StartAt(earliest=True))
@@ -85,6 +92,8 @@ def converse(gateway, bearer, topic):
 
     wrong = request_in_turn(writer, WriteRequest(n=3, commit=True, events=[Event(key=b'k', payload=b'four')]))
     wrong.proof.challenge = b'not the challenge'
+    say(act='wrong proof', topic=topic, error=error_of(lambda: writer.gateway.write(wrong)))
+    signed(writer, wrong)
     say(act='wrong challenge', topic=topic, error=error_of(lambda: writer.gateway.write(wrong)))
     early_n = WriteRequest(n=9, commit=True, events=[Event(payload=b'nine')])
     say(act='n out of turn', topic=topic, error=error_of(lambda: writer.call('write', early_n)))
@@ -170,6 +179,10 @@ def vectors(folder):
 
     packed = load('packed-events.json')
     wrong = []
+    signatures = load('signed-http.json')
+    keys = Keys(bytes.fromhex(load('signed-bytes.json')['secret']))
+    if [keys.c2s.hex(), keys.s2c.hex()] != [signatures['c2s'], signatures['s2c']]:
+        wrong.append('keys')
     for case in packed['cases']:
         raw = bytes.fromhex(case['raw'])
         if b''.join(pack_event(event) for event in unpack_events(raw, case['count'])) != raw:
@@ -219,6 +232,7 @@ def take_over(dev, bearer):
         offset=landed[3])
     stale = Session.__new__(Session)
     stale.gateway, stale.allocated, stale.turns = connect(dev['thriftUrl']), old_session.allocated, old_session.turns
+    stale.keys = old_session.keys
     say(act='old session', error=error_of(lambda: stale.call('write', WriteRequest(n=5, events=[Event(payload=b'no')]))))
 
     # The plain way: it dies between two writes, and the producer finds out by itself.

@@ -1,24 +1,20 @@
 // Owns: what a stranger without our SDK installs: the Apache Thrift compiler, and its Python runtime in a venv.
 // 1. Versions are a pair that works: Debian's compiler (0.17) or a newer one, and the pinned runtime.
-// 2. The venv is made aside and renamed, so that a broken one is never used, and kept for later runs.
-// 3. Nothing is installed on a machine that did not ask for it: root, and CI or TRUNKLINE_TEST_INSTALL=1.
+// 2. Nothing is installed on a machine that did not ask for it: root, and CI or TRUNKLINE_TEST_INSTALL=1.
 import { type SpawnSyncReturns, spawnSync } from 'node:child_process'
-import { existsSync, mkdirSync, renameSync, rmSync } from 'node:fs'
-import { homedir } from 'node:os'
-import { dirname, join } from 'node:path'
+import { mkdirSync } from 'node:fs'
+import { pythonVenv } from '../../support/python-venv.ts'
 
 const runtime = 'thrift==0.24.0'
 const installMs = 180_000
 
-const environment = process.env['TRUNKLINE_TEST_VENV']
-const cache = process.env['XDG_CACHE_HOME'] ?? join(homedir(), '.cache')
-const venv = environment ?? join(cache, 'trunkline', `python-${runtime.replaceAll('=', '-')}`)
+const venv = pythonVenv([runtime], process.env['TRUNKLINE_TEST_VENV'])
 
-export const python = join(venv, 'bin', 'python')
+export const { python } = venv
 
-/** True, or why Python code cannot be generated and run here. Installs what is missing (3) and makes the venv. */
+/** True, or why Python code cannot be generated and run here. Installs what is missing (2) and makes the venv. */
 export function prepareStockThrift(): true | string {
-  return compilerReady() ?? venvReady() ?? true
+  return compilerReady() ?? venv.prepare()
 }
 
 /** Generated code of an IDL, in `folder`. */
@@ -37,21 +33,6 @@ function compilerReady(): string | undefined {
   run('apt-get', 'update', '-qq')
   const { status } = run('apt-get', 'install', '-y', '-qq', '--no-install-recommends', 'thrift-compiler')
   return status === 0 ? undefined : 'no Apache Thrift compiler on PATH, and apt-get could not install thrift-compiler'
-}
-
-function venvReady(): string | undefined {
-  if (existsSync(python)) return undefined
-  const aside = `${venv}.${process.pid}`
-  mkdirSync(dirname(venv), { recursive: true })
-  try {
-    if (run('python3', '-m', 'venv', aside).status !== 0) return 'no python3 with venv (Debian: python3-venv)'
-    const installed = run(join(aside, 'bin', 'python'), '-m', 'pip', 'install', '--quiet', '--no-input', runtime)
-    if (installed.status !== 0) return `pip could not install ${runtime}`
-    if (!existsSync(venv)) renameSync(aside, venv)
-    return undefined
-  } finally {
-    rmSync(aside, { recursive: true, force: true })
-  }
 }
 
 function run(command: string, ...args: readonly string[]): SpawnSyncReturns<string> {

@@ -15,21 +15,13 @@ import { buildBlock } from '../../../src/protocol/block.ts'
 import { TrunklineError } from '../../../src/protocol/errors.ts'
 import { parseTopicName } from '../../../src/protocol/ids.ts'
 import { type Event, encoding, mode } from '../../../src/protocol/messages.ts'
+import { deriveMacKeys } from '../../../src/protocol/signed-bytes.ts'
 import { encodeCall } from '../../../src/protocol/thrift/message.ts'
 import { startGatewayProcess } from '../../support/gateway-process.ts'
+import { canaries, canary, leaked } from '../../support/leaks.ts'
+import { OtlpCollector } from '../../support/otlp-collector.ts'
 import { fetchToken, RawClient, type RawSession } from '../../support/raw-client.ts'
 import { bytes, Harness } from '../sessions/harness.ts'
-
-/** What nobody but a reader may see, by what it is. */
-const canary = {
-  payload: 'canarypayload7f3a91c2d8',
-  key: 'canarykey5b1e08f7a4',
-  headerName: 'canaryheadername9c42aa',
-  headerValue: 'canaryheadervalue3d77e1',
-  id: 'canaryid0e6b2f95',
-  type: 'canarytype84d1c0',
-  source: 'canarysource2a9f6e',
-} as const
 
 const event: Event = {
   key: bytes(canary.key),
@@ -39,30 +31,6 @@ const event: Event = {
   type: canary.type,
   source: canary.source,
 }
-
-/** The ways a secret may hide: as it is, as hex, and inside base64 at each of its three alignments. */
-function disguises(secret: Uint8Array): Buffer[] {
-  const plain = Buffer.from(secret)
-  const aligned = [0, 1, 2].flatMap((skip) => {
-    const inside = plain.subarray((3 - skip) % 3)
-    const whole = inside.subarray(0, inside.length - (inside.length % 3))
-    return [whole.toString('base64'), whole.toString('base64url')]
-  })
-  const hex = plain.toString('hex')
-  return [plain, Buffer.from(hex), Buffer.from(hex.toUpperCase()), ...aligned.map((text) => Buffer.from(text))]
-}
-
-/** Names of the secrets that are in there; whatever it is, it is not shown. */
-function leaked(where: Uint8Array, secrets: Readonly<Record<string, Uint8Array>>): string[] {
-  const hay = Buffer.from(where.buffer, where.byteOffset, where.byteLength)
-  return Object.keys(secrets).filter((name) =>
-    disguises(secrets[name] ?? new Uint8Array()).some((one) => hay.includes(one)),
-  )
-}
-
-const canaries: Readonly<Record<string, Uint8Array>> = Object.fromEntries(
-  Object.entries(canary).map(([name, value]) => [name, bytes(value)]),
-)
 
 async function filesUnder(dir: string): Promise<{ path: string; content: Buffer }[]> {
   const entries = await readdir(dir, { recursive: true, withFileTypes: true })
@@ -76,6 +44,7 @@ const errors: Buffer[] = []
 const secrets: Record<string, Uint8Array> = {}
 let at: Harness
 let metrics = ''
+let collector: OtlpCollector
 
 beforeAll(async () => {
   const logger = createLogger({
@@ -84,7 +53,8 @@ beforeAll(async () => {
     nowMs: () => systemClock.nowMs(),
     sink: { write: (line) => void lines.push(line) },
   })
-  at = await Harness.start({ logger, logLevel: 'debug' })
+  collector = await OtlpCollector.start()
+  at = await Harness.start({ logger, logLevel: 'debug', otlpEndpoint: collector.endpoint })
   const reader = await publishEverywhere()
   await provoke(reader)
   await damage()
@@ -92,7 +62,10 @@ beforeAll(async () => {
   noteSecrets(reader)
   await noteKeys()
 })
-afterAll(() => at.end())
+afterAll(async () => {
+  await at.end()
+  await collector.close()
+})
 
 /** Publishes over every front, and reads it back: what is looked for really was there. */
 async function publishEverywhere(): Promise<RawSession> {
@@ -232,6 +205,8 @@ function noteSecrets(reader: RawSession): void {
     bearer: bytes(at.bearer),
     'signature of the bearer': bytes(at.bearer.split('.')[2] ?? ''),
     'session secret': reader.allocated.secret,
+    'key of requests': deriveMacKeys(reader.allocated.secret).c2s,
+    'key of answers': deriveMacKeys(reader.allocated.secret).s2c,
     'session token': reader.allocated.session,
     cursor: reader.allocated.cursor ?? new Uint8Array(),
   })
@@ -291,6 +266,13 @@ describe('an event', () => {
     expect(leaked(Buffer.from(metrics), canaries)).toEqual([])
   })
 
+  it('Given every trace that was exported, then none holds one', () => {
+    const names = collector.spans.map(({ name }) => name)
+    for (const part of ['POST /v1/topics/:topic/events', 'request write', 'node read', 'append write', 'batch log'])
+      expect(names).toContain(part)
+    expect(leaked(Buffer.from(collector.bodies.join('\n')), canaries)).toEqual([])
+  })
+
   it('Given every error that was provoked with them, then none tells one', () => {
     expect(errors.length).toBeGreaterThan(30)
     expect(errors.filter((error) => error.includes('BLOCK_DAMAGED')).length).toBeGreaterThanOrEqual(2)
@@ -303,8 +285,9 @@ describe('an event', () => {
 })
 
 describe('secrets', () => {
-  it('Given client secret, session secret, token, bearer and keys, then no log line, metric or error holds one', () => {
-    for (const text of [lines.join(''), metrics]) expect(leaked(Buffer.from(text), secrets)).toEqual([])
+  it('Given client secret, session secret, token, bearer and keys, then no log line, metric, trace or error holds one', () => {
+    for (const text of [lines.join(''), metrics, collector.bodies.join('\n')])
+      expect(leaked(Buffer.from(text), secrets)).toEqual([])
     // A reader's own cursor comes with an error on purpose.
     const { cursor: _, ...others } = secrets
     expect(leaked(Buffer.concat(errors), others)).toEqual([])

@@ -21,7 +21,7 @@ import {
   type StartAt,
 } from '../../../src/protocol/messages.ts'
 import { decodeReply, encodeCall } from '../../../src/protocol/thrift/message.ts'
-import { fetchToken, RawClient, RawSession } from '../../support/raw-client.ts'
+import { fetchToken, RawClient, RawSession, signedRequest } from '../../support/raw-client.ts'
 
 export const bytes = (value: string): Uint8Array => new TextEncoder().encode(value)
 export const text = (value: Uint8Array | undefined): string => new TextDecoder().decode(value)
@@ -59,7 +59,7 @@ export function rawReply<M extends MethodName>(
   method: M,
   request: RequestOf<M>,
 ): Promise<Uint8Array> {
-  return client.frame(7_007, encodeCall(method, 7_007, request))
+  return client.frame(7_007, encodeCall(method, 7_007, signedRequest(method, request)))
 }
 
 export function decoded<M extends MethodName>(method: M, frame: Uint8Array): ReplyOf<M> {

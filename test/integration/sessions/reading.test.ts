@@ -72,12 +72,14 @@ describe('acks', () => {
     expect((await reader.call('read', { n: 3 })).count).toBe(0)
   })
 
-  it('Given a prefix of nothing, then the whole batch comes again', async () => {
-    await at.publish('prefix-0', blockOf(0, 'a'))
+  it('Given a prefix of nothing, or of more than there is, then it is ACK_RANGE and the batch stays open', async () => {
+    await at.publish('prefix-0', blockOf(0, 'a', 'b'))
     const reader = await at.reader('prefix-0')
     await reader.call('read', { n: 1 })
-    await reader.call('ack', { n: 1, count: 0 })
-    expect(payloadsOf(await reader.call('read', { n: 2 }))).toEqual(['a'])
+    for (const count of [0, 3])
+      expect((await refused(reader.call('ack', { n: 1, count }), 'ACK_RANGE')).expected).toBe(2)
+    await reader.call('ack', { n: 1, count: 1 })
+    expect(payloadsOf(await reader.call('read', { n: 2 }))).toEqual(['b'])
   })
 
   it('Given the ack on the next read, then it counts, and only for the step it names', async () => {

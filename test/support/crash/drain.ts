@@ -1,15 +1,14 @@
 // Owns: reading a whole topic with a fresh client: what it really holds.
 import { isTrunklineError } from '../../../sdk/typescript/src/index.ts'
 import type { Batch } from '../../../sdk/typescript/src/reader.ts'
-import type { GatewayAccess } from './gateway-lives.ts'
 import { faultOf, type Ledger } from './ledger.ts'
-import { connectObserved, newCounts, patientRetry } from './observed-client.ts'
+import { type ClientAccess, connectObserved, newCounts, patientRetry } from './observed-client.ts'
 import { placeOf, type ReaderTrace, type SavedCursor } from './reader.ts'
 import type { Stored } from './verdict.ts'
 
 /** Everything from the beginning to the end, and what is wrong with events by themselves. Nothing is written meanwhile. */
 export async function drainTopic(
-  access: GatewayAccess,
+  access: ClientAccess,
   topic: string,
   ledger: Ledger,
 ): Promise<{ readonly stored: readonly Stored[]; readonly faults: readonly string[] }> {
@@ -43,7 +42,7 @@ function nothingWithoutTopic(thrown: unknown): undefined {
 
 /** What comes first from a saved cursor. */
 export async function traceFrom(
-  access: GatewayAccess,
+  access: ClientAccess,
   topic: string,
   saved: SavedCursor,
   name: string,

@@ -31,8 +31,8 @@ export async function bundleGateway(mutantName?: string): Promise<GatewayBundle>
       format: 'esm',
       target: 'node20',
       logLevel: 'error',
-      // Loads a native library that lies beside it.
-      external: ['lmdb'],
+      // They load native libraries that lie beside them.
+      external: ['lmdb', '@node-rs/crc32'],
       // CommonJS inside a module asks for Node's own modules by require.
       banner: { js: "import { createRequire } from 'node:module'; const require = createRequire(import.meta.url);" },
       plugins: mutant === undefined ? [] : [mutantLoader(mutant, mutated)],

@@ -10,13 +10,13 @@ import { join } from 'node:path'
 import type { SeededRandom } from '../../../src/adapters/random/seeded-random.ts'
 import { childEnv } from '../child-env.ts'
 import { made, undone } from './janitor.ts'
+import type { ClientAccess } from './observed-client.ts'
 
-export interface GatewayAccess {
+/** dev.json. */
+export interface GatewayAccess extends ClientAccess {
   readonly httpUrl: string
   readonly thriftUrl: string
   readonly adminUrl: string
-  readonly clientId: string
-  readonly clientSecret: string
 }
 
 export interface Life {

@@ -12,6 +12,10 @@ export interface Attempt {
   /** From 1, in the order of publish calls. */
   readonly seq: number
   readonly key: string | undefined
+  /** Published at least once, as one-shot calls are (docs/guarantees.md): twins are no violation, the acked one is there. */
+  readonly mayRepeat: boolean
+  /** performance.now() of the call. */
+  readonly calledMs: number
   outcome: Outcome
   /** Of an acked one: `partition:offset:index`. */
   position: string | undefined
@@ -21,11 +25,22 @@ export class Ledger {
   readonly attempts = new Map<string, Attempt>()
   acked = 0
   unknown = 0
+  /** Of all that was acked since it was set to 0. */
+  longestWaitMs = 0
   #waiters: (() => void)[] = []
 
-  attempt(producer: string, seq: number, key: string | undefined): Attempt {
+  attempt(producer: string, seq: number, key: string | undefined, mayRepeat = false): Attempt {
     const id = `${producer}#${seq}`
-    const attempt: Attempt = { id, producer, seq, key, outcome: 'pending', position: undefined }
+    const attempt: Attempt = {
+      id,
+      producer,
+      seq,
+      key,
+      mayRepeat,
+      calledMs: performance.now(),
+      outcome: 'pending',
+      position: undefined,
+    }
     this.attempts.set(id, attempt)
     return attempt
   }
@@ -33,8 +48,11 @@ export class Ledger {
   settle(attempt: Attempt, outcome: 'acked' | 'unknown', position?: string): void {
     attempt.outcome = outcome
     attempt.position = position
-    if (outcome === 'acked') this.acked += 1
-    else this.unknown += 1
+    if (outcome === 'acked') {
+      this.acked += 1
+      this.longestWaitMs = Math.max(this.longestWaitMs, performance.now() - attempt.calledMs)
+    }
+    if (outcome === 'unknown') this.unknown += 1
     const waiters = this.#waiters
     this.#waiters = []
     for (const waiter of waiters) waiter()

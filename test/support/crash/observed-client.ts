@@ -1,13 +1,14 @@
-// Owns: the SDK over Thrift TCP with an eye on its calls: what was answered is counted while it happens, and the client
-// can be cut off, as a process that dies.
+// Owns: the SDK over Thrift TCP with an eye on its calls: what was answered is counted while it happens, whoever asks can
+// watch it, and the client can be cut off, as a process that dies.
 // Leaves out: anything that changes a call: it is the SDK's own transport that sends and receives.
 
 import { Bearer } from '../../../sdk/typescript/src/bearer.ts'
 import { TrunklineClient } from '../../../sdk/typescript/src/client.ts'
-import { fetchAccessToken } from '../../../sdk/typescript/src/node/oauth.ts'
+import { EndpointPool } from '../../../sdk/typescript/src/endpoint-pool.ts'
+import { tokenFetcher } from '../../../sdk/typescript/src/node/oauth.ts'
 import { systemClock, systemRandom } from '../../../sdk/typescript/src/node/system.ts'
 import { TcpTransport } from '../../../sdk/typescript/src/node/tcp-transport.ts'
-import type { CallOptions, Transport } from '../../../sdk/typescript/src/transport.ts'
+import type { CallOptions, Transport, Way } from '../../../sdk/typescript/src/transport.ts'
 import type { RetryPolicy } from '../../../src/fsm/client/client-session.types.ts'
 import { TrunklineError } from '../../../src/protocol/errors.ts'
 import {
@@ -17,7 +18,20 @@ import {
   type ReplyOf,
   type RequestOf,
 } from '../../../src/protocol/messages.ts'
-import type { GatewayAccess } from './gateway-lives.ts'
+
+/** Where a gateway is: one process, or several that serve any request. */
+export interface ClientAccess {
+  readonly httpUrl: string | readonly string[]
+  readonly thriftUrl: string | readonly string[]
+  readonly clientId: string
+  readonly clientSecret: string
+}
+
+/** Told of every call while it happens. */
+export interface CallWatch {
+  answered(method: MethodName, reply: unknown): void
+  failed(method: MethodName, error: TrunklineError): void
+}
 
 /** What all clients of a run have seen. */
 export interface CallCounts {
@@ -48,15 +62,19 @@ export const patientRetry: Partial<RetryPolicy> = {
   allocatePatienceMs: 5_000,
 }
 
-export function connectObserved(access: GatewayAccess, counts: CallCounts): ObservedClient {
-  const { hostname, port } = new URL(access.thriftUrl)
-  const inner = new TcpTransport({ host: hostname, port: Number(port), clock: systemClock, random: systemRandom })
-  const transport = new ObservedTransport(inner, counts)
+export function connectObserved(access: ClientAccess, counts: CallCounts, watch?: CallWatch): ObservedClient {
+  const endpoints = listOf(access.thriftUrl).map((url) => {
+    const { hostname, port, host } = new URL(url)
+    return { name: host, transport: new TcpTransport({ host: hostname, port: Number(port), clock: systemClock }) }
+  })
+  const pool = new EndpointPool({ endpoints, clock: systemClock, random: systemRandom })
+  const transport = new ObservedTransport(pool, counts, watch)
   const { clientId, clientSecret } = access
-  const tokenUrl = new URL('/oauth/token', access.httpUrl)
+  const tokenUrls = listOf(access.httpUrl).map((url) => new URL('/oauth/token', url))
+  const fetchToken = tokenFetcher(tokenUrls, { clientId, clientSecret }, systemClock, systemRandom)
   const client = new TrunklineClient({
     transport,
-    bearer: new Bearer(() => fetchAccessToken(tokenUrl, { clientId, clientSecret }, systemClock), systemClock),
+    bearer: new Bearer(fetchToken, systemClock),
     clock: systemClock,
     random: systemRandom,
     onUnknownEvent: (type) => counts.defects.push(`client session got ${type} out of place`),
@@ -64,21 +82,37 @@ export function connectObserved(access: GatewayAccess, counts: CallCounts): Obse
   return { client, cut: () => transport.cut() }
 }
 
+function listOf(urls: string | readonly string[]): readonly string[] {
+  return typeof urls === 'string' ? [urls] : urls
+}
+
 class ObservedTransport implements Transport {
-  readonly #inner: TcpTransport
+  readonly #inner: EndpointPool
   readonly #counts: CallCounts
+  readonly #watch: CallWatch | undefined
   #isCut = false
 
-  constructor(inner: TcpTransport, counts: CallCounts) {
+  constructor(inner: EndpointPool, counts: CallCounts, watch: CallWatch | undefined) {
     this.#inner = inner
     this.#counts = counts
+    this.#watch = watch
   }
 
   async call<M extends MethodName>(method: M, request: RequestOf<M>, options: CallOptions): Promise<ReplyOf<M>> {
     this.#checkCut()
-    const reply = await this.#inner.call(method, request, options).finally(() => this.#checkCut())
-    if (method === 'allocate') this.#allocated(reply as AllocateReply)
-    return reply
+    try {
+      const reply = await this.#inner.call(method, request, options).finally(() => this.#checkCut())
+      if (method === 'allocate') this.#allocated(reply as AllocateReply)
+      this.#watch?.answered(method, reply)
+      return reply
+    } catch (thrown) {
+      if (!this.#isCut) this.#watch?.failed(method, TrunklineError.from(thrown))
+      throw thrown
+    }
+  }
+
+  wayOf(error: TrunklineError): Way | undefined {
+    return this.#inner.wayOf(error)
   }
 
   close(): Promise<void> {

@@ -3,9 +3,16 @@
 
 import type { Batch, Reader } from '../../../sdk/typescript/src/reader.ts'
 import type { SeededRandom } from '../../../src/adapters/random/seeded-random.ts'
-import type { GatewayAccess } from './gateway-lives.ts'
+import type { RetryPolicy } from '../../../src/fsm/client/client-session.types.ts'
 import { faultOf, type Ledger } from './ledger.ts'
-import { type CallCounts, connectObserved, type ObservedClient, patientRetry } from './observed-client.ts'
+import {
+  type CallCounts,
+  type CallWatch,
+  type ClientAccess,
+  connectObserved,
+  type ObservedClient,
+  patientRetry,
+} from './observed-client.ts'
 
 /** By partition: the last place, as one number that grows with offset and index. */
 export type Places = ReadonlyMap<number, number>
@@ -52,13 +59,18 @@ export interface ReaderHabits {
 export interface AppReaderOptions {
   readonly name: string
   readonly topic: string
-  readonly access: GatewayAccess
+  readonly access: ClientAccess
   readonly counts: CallCounts
   readonly ledger: Ledger
   readonly random: SeededRandom
   readonly habits: ReaderHabits
   /** Cursors that all readers of the run saved. */
   readonly pool: SavedCursor[]
+  /** How long a pull waits at the end. Default 100 ms. */
+  readonly waitMs?: number
+  /** Default: never gives up. */
+  readonly retry?: Partial<RetryPolicy>
+  readonly watch?: CallWatch
 }
 
 export const noPlaces: Acked = { surely: new Map(), perhaps: new Map() }
@@ -88,7 +100,7 @@ export class AppReader {
   constructor(options: AppReaderOptions) {
     this.#options = options
     this.trace = { name: options.name, steps: [], faults: [], complete: false }
-    this.#connection = connectObserved(options.access, options.counts)
+    this.#connection = connectObserved(options.access, options.counts, options.watch)
     this.#reader = this.#open(undefined)
   }
 
@@ -200,14 +212,14 @@ export class AppReader {
   }
 
   async #reopen(): Promise<void> {
-    const { random, habits, pool, access, counts } = this.#options
+    const { random, habits, pool, access, counts, watch } = this.#options
     const recent = pool.slice(-poolRecent)
     const saved = habits.from === 'any' && recent.length > 0 ? random.pick(recent) : this.#last
     if (saved === undefined) return
     if (random.chance(0.5)) await this.#reader.close()
     else {
       await this.#connection.cut()
-      this.#connection = connectObserved(access, counts)
+      this.#connection = connectObserved(access, counts, watch)
     }
     this.#reader = this.#open(saved)
   }
@@ -217,11 +229,12 @@ export class AppReader {
     this.#delivered = new Map(this.#acked.perhaps)
     this.#cursorLags = false
     this.trace.steps.push({ kind: 'opened', at: this.#acked })
-    return this.#connection.client.reader(this.#options.topic, {
+    const { topic, waitMs = 100, retry = patientRetry } = this.#options
+    return this.#connection.client.reader(topic, {
       from: saved === undefined ? 'earliest' : { cursor: saved.cursor },
       batch: { maxEvents: 64 },
-      waitMs: 100,
-      retry: patientRetry,
+      waitMs,
+      retry,
     })
   }
 }

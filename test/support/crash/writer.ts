@@ -3,19 +3,30 @@
 
 import type { Producer } from '../../../sdk/typescript/src/producer.ts'
 import type { SeededRandom } from '../../../src/adapters/random/seeded-random.ts'
-import type { GatewayAccess } from './gateway-lives.ts'
+import type { RetryPolicy } from '../../../src/fsm/client/client-session.types.ts'
 import { type Attempt, type Ledger, payloadOf } from './ledger.ts'
-import { type CallCounts, connectObserved, newCounts, type ObservedClient, patientRetry } from './observed-client.ts'
+import {
+  type CallCounts,
+  type CallWatch,
+  type ClientAccess,
+  connectObserved,
+  newCounts,
+  type ObservedClient,
+  patientRetry,
+} from './observed-client.ts'
 
 export interface WriterOptions {
   readonly name: string
   readonly topic: string
-  readonly access: GatewayAccess
+  readonly access: ClientAccess
   readonly counts: CallCounts
   readonly ledger: Ledger
   readonly random: SeededRandom
   /** Longest pause between two calls. Default 12 ms. */
   readonly pauseMsMax?: number
+  /** Default: never gives up. */
+  readonly retry?: Partial<RetryPolicy>
+  readonly watch?: CallWatch
 }
 
 const callsUnansweredMax = 8
@@ -76,11 +87,11 @@ export class Writer {
   }
 
   #renew(): void {
-    const { name, access, counts, topic } = this.#options
+    const { name, access, counts, topic, watch, retry = patientRetry } = this.#options
     this.#instance += 1
     this.#seq = 0
-    this.#connection = connectObserved(access, counts)
-    this.#producer = this.#connection.client.producer(topic, { retry: patientRetry, source: `/${name}` })
+    this.#connection = connectObserved(access, counts, watch)
+    this.#producer = this.#connection.client.producer(topic, { retry, source: `/${name}` })
   }
 
   async #run(): Promise<void> {
@@ -129,7 +140,7 @@ export class Writer {
 }
 
 /** One event, so that the topic is there. */
-export async function publishFirst(access: GatewayAccess, topic: string, ledger: Ledger): Promise<void> {
+export async function publishFirst(access: ClientAccess, topic: string, ledger: Ledger): Promise<void> {
   const { client } = connectObserved(access, newCounts())
   try {
     const attempt = ledger.attempt('first', 1, undefined)

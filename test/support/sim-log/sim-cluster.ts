@@ -10,7 +10,7 @@ import type {
   ProduceRequest,
 } from '../../../src/adapters/log-core/log-broker.ts'
 import type { Clock, Timer } from '../../../src/ports/clock.ts'
-import type { TopicInfo, TopicPartition, TopicSpec } from '../../../src/ports/event-log.ts'
+import type { AppendRecord, TopicInfo, TopicPartition, TopicSpec } from '../../../src/ports/event-log.ts'
 import type { Random } from '../../../src/ports/random.ts'
 import { TrunklineError } from '../../../src/protocol/errors.ts'
 import { type Incarnation, type TopicName, topicIdFromBytes } from '../../../src/protocol/ids.ts'
@@ -24,6 +24,8 @@ export interface SimClusterOptions {
   /** Laid over `calm`; the cluster's `faults` may be changed at any time. */
   readonly faults?: Partial<SimFaults>
   readonly retentionSweepMs?: number
+  /** Whether topics may be plain. Default false. */
+  readonly plainTopics?: boolean
 }
 
 export interface SimTopic {
@@ -51,12 +53,14 @@ export class SimCluster {
   readonly #identities = new Map<Incarnation, { pid: number; epoch: number }>()
   readonly #timers = new Set<Timer>()
   readonly #clusterId: string
+  readonly #plainTopics: boolean
   #nextPid = 1_000
 
   constructor(options: SimClusterOptions) {
     this.clock = options.clock
     this.random = options.random
     this.faults = { ...calm, ...options.faults }
+    this.#plainTopics = options.plainTopics ?? false
     this.#clusterId = Buffer.from(this.random.bytes(16)).toString('base64url')
     this.#repeat(
       () => options.retentionSweepMs ?? 30_000,
@@ -95,6 +99,25 @@ export class SimCluster {
     this.#scheduleReplication(state)
   }
 
+  /** Somebody else's producer: lands at the leader at once, replicated as all else is. */
+  stranger(at: TopicPartition, records: readonly AppendRecord[], holes = 0): void {
+    const state = this.partition(at)
+    if (state === undefined) throw new Error('a stranger writes to an unknown partition')
+    state.log.appendForeign(records, holes, this.clock.nowMs())
+    this.#scheduleReplication(state)
+  }
+
+  /** A stranger's transaction is open until the answer is called: readers wait in front of it, look-ups do not. */
+  strangerTransaction(at: TopicPartition): () => void {
+    const state = this.partition(at)
+    if (state === undefined) throw new Error('a stranger writes to an unknown partition')
+    state.log.begin()
+    return () => {
+      state.log.end()
+      wake(state)
+    }
+  }
+
   /** Everything visible of a partition, for checkers. */
   visible(at: TopicPartition): readonly BrokerRecord[] {
     return this.partition(at)?.log.visible() ?? []
@@ -120,7 +143,8 @@ export class SimCluster {
 
   createTopic(spec: TopicSpec): TopicInfo {
     if (this.#topics.has(spec.name)) throw new TrunklineError('TOPIC_EXISTS')
-    if (spec.format === 'plain') throw new TrunklineError('UNSUPPORTED', { details: { format: spec.format } })
+    if (spec.format === 'plain' && !this.#plainTopics)
+      throw new TrunklineError('UNSUPPORTED', { details: { format: spec.format } })
     if (!Number.isInteger(spec.partitions) || spec.partitions < 1 || spec.partitions > 1_024) {
       throw new TrunklineError('BAD_REQUEST', { details: { field: 'partitions' } })
     }
@@ -160,6 +184,11 @@ export class SimCluster {
     const state = this.partition(request.at)
     if (state === undefined) {
       failed('UNKNOWN_TOPIC_OR_PARTITION')
+      return
+    }
+    const { topic, topicId } = request.at
+    if (topicId !== undefined && topicId !== this.#topics.get(topic)?.info.topicId) {
+      failed('UNKNOWN_TOPIC_ID')
       return
     }
     if (this.clock.monotonicMs() < state.electionUntilMs) {

@@ -82,7 +82,7 @@ export class SimConnection implements LogBroker {
     for (;;) {
       if (this.#end.signal.aborted) throw new TrunklineError('UNAVAILABLE', { details: { log: 'closed' } })
       if (this.#chance(faults.fetchLost)) throw new TrunklineError('UNAVAILABLE')
-      const answer = this.#read(at, options.bytesMax)
+      const answer = this.#read(at, options)
       const something = answer.some((one) => one.error !== undefined || one.records.length > 0)
       const leftMs = untilMs - clock.monotonicMs()
       if (something || leftMs <= 0 || options.signal?.aborted === true) return answer
@@ -95,8 +95,9 @@ export class SimConnection implements LogBroker {
     return at.map((one) => {
       const { log } = this.#partition(one)
       if (query === 'earliest') return log.logStart
-      if (query === 'latest') return log.highWatermark
-      return log.offsetAtOrAfter(query.atOrAfterMs)
+      if (query === 'end') return log.highWatermark
+      if (query === 'latest') return log.stableEnd
+      return Math.min(log.stableEnd, log.offsetAtOrAfter(query.atOrAfterMs))
     })
   }
 
@@ -128,7 +129,7 @@ export class SimConnection implements LogBroker {
     this.#end.abort()
   }
 
-  #read(at: readonly FetchPosition[], bytesMax: number): readonly BrokerFetch[] {
+  #read(at: readonly FetchPosition[], { bytesMax, lane }: FetchOptions): readonly BrokerFetch[] {
     let bytesLeft = bytesMax
     return at.map((position) => {
       const { topic, partition, offset } = position
@@ -136,20 +137,25 @@ export class SimConnection implements LogBroker {
       if (this.#cluster.topic(topic) === undefined) return { ...base, error: 'UNKNOWN_TOPIC' }
       const state = this.#cluster.partition(position)
       if (state === undefined) return { ...base, error: 'UNKNOWN_PARTITION' }
-      const { logStart, highWatermark } = state.log
-      if (offset < logStart || offset > highWatermark) {
+      const { logStart } = state.log
+      const highWatermark = lane === 'lookup' ? state.log.highWatermark : state.log.stableEnd
+      if (offset < logStart || offset > state.log.highWatermark) {
         return { ...base, logStart, highWatermark, error: 'CURSOR_OUT_OF_RANGE' }
       }
       // As over a wire: what the reader does with the bytes does not reach the log.
-      const records = state.log.read(offset, bytesLeft).map((record) => ({
+      const records = state.log.read(offset, bytesLeft, highWatermark).map((record) => ({
         ...record,
         key: record.key?.slice() ?? null,
         value: record.value.slice(),
         header: record.header?.slice() ?? null,
+        ...(record.headers === undefined
+          ? {}
+          : { headers: record.headers.map(([name, bytes]) => [name, bytes?.slice() ?? null] as const) }),
       }))
+      const nextOffset = state.log.nextBehind(offset, records, highWatermark)
       bytesLeft -= records.reduce((sum, record) => sum + record.value.length, 0)
       bytesLeft = Math.max(0, bytesLeft)
-      return { topic, partition, logStart, highWatermark, nextOffset: offset + records.length, records }
+      return { topic, partition, logStart, highWatermark, nextOffset, records }
     })
   }
 

@@ -6,6 +6,7 @@
 // Pure: no clock, no chance; the cluster decides when things happen.
 import type { BrokerCode, BrokerRecord, ProduceRequest } from '../../../src/adapters/log-core/log-broker.ts'
 import { sequenceAfter } from '../../../src/adapters/log-core/log-broker.ts'
+import type { AppendRecord } from '../../../src/ports/event-log.ts'
 
 export interface SimBatch {
   readonly pid: number
@@ -14,6 +15,8 @@ export interface SimBatch {
   readonly baseOffset: number
   readonly appendTimeMs: number
   readonly records: readonly BrokerRecord[]
+  /** Offsets it takes: more than its records when some are holes. */
+  readonly span: number
 }
 
 export type LocalAppend =
@@ -29,6 +32,8 @@ export class SimPartition {
   #known = new Map<number, SimBatch[]>()
   #logStart = 0
   #highWatermark = 0
+  /** Where the open transaction of a stranger began. */
+  #openFrom = Number.POSITIVE_INFINITY
   #lastAppendTimeMs = 0
   /** Grows with each failover: what was asked of an earlier leader is not answered by a later one. */
   leaderEpoch = 0
@@ -39,6 +44,21 @@ export class SimPartition {
 
   get highWatermark(): number {
     return this.#highWatermark
+  }
+
+  /** One past what readers get who want nothing of open transactions. */
+  get stableEnd(): number {
+    return Math.min(this.#highWatermark, this.#openFrom)
+  }
+
+  /** A stranger begins a transaction: what is appended from now on waits for its end, whoever appends it. */
+  begin(): void {
+    this.#openFrom = Math.min(this.#openFrom, this.logEnd)
+  }
+
+  /** It is over. */
+  end(): void {
+    this.#openFrom = Number.POSITIVE_INFINITY
   }
 
   /** One past the leader's last record. */
@@ -76,18 +96,47 @@ export class SimPartition {
       baseOffset,
       appendTimeMs,
       records: records.map((record, index) => ({
-        key: record.key === null ? null : record.key.slice(),
-        value: record.value.slice(),
-        header: record.header === null ? null : record.header.slice(),
+        ...copyOf(record),
         offset: baseOffset + index,
         appendTimeMs,
         pid,
         epoch,
       })),
+      span: records.length,
     }
     this.#batches.push(batch)
     this.#remember(batch)
     return { kind: 'appended', batch }
+  }
+
+  /** Records of somebody who is no idempotent producer, with `holes` offsets behind them (a marker, an aborted batch). */
+  appendForeign(records: readonly AppendRecord[], holes: number, nowMs: number): SimBatch {
+    const baseOffset = this.logEnd
+    const appendTimeMs = Math.max(this.#lastAppendTimeMs, nowMs)
+    this.#lastAppendTimeMs = appendTimeMs
+    const nobody = { pid: -1, epoch: -1 }
+    const batch: SimBatch = {
+      ...nobody,
+      firstSequence: -1,
+      baseOffset,
+      appendTimeMs,
+      records: records.map((record, index) => ({
+        ...copyOf(record),
+        ...nobody,
+        offset: baseOffset + index,
+        appendTimeMs,
+      })),
+      span: records.length + holes,
+    }
+    this.#batches.push(batch)
+    return batch
+  }
+
+  /** Where a reader goes on behind `records`, which were read from `offset` on: behind the holes that follow them. */
+  nextBehind(offset: number, records: readonly BrokerRecord[], until = this.#highWatermark): number {
+    const last = records.at(-1)
+    const behind = last === undefined ? offset : last.offset + 1
+    return this.read(behind, 1, until).length > 0 ? behind : Math.max(behind, until)
   }
 
   /** All replicas have what lies below `offset`. */
@@ -106,11 +155,11 @@ export class SimPartition {
     this.#batches.length = Math.min(this.#batches.length, safe + keep)
     this.leaderEpoch += 1
     this.#known = new Map()
-    for (const batch of this.#batches) this.#remember(batch)
+    for (const batch of this.#batches) if (batch.pid >= 0) this.#remember(batch)
   }
 
-  /** Visible records from `offset`, at least one if there is one, then up to `bytesMax`. */
-  read(offset: number, bytesMax: number): readonly BrokerRecord[] {
+  /** Visible records from `offset`, at least one if there is one, then up to `bytesMax`; none at or behind `until`. */
+  read(offset: number, bytesMax: number, until = this.#highWatermark): readonly BrokerRecord[] {
     const answer: BrokerRecord[] = []
     let bytes = 0
     for (let index = this.#firstBehind(offset); index < this.#batches.length; index++) {
@@ -118,7 +167,7 @@ export class SimPartition {
       if (batch === undefined) break
       for (const record of batch.records) {
         if (record.offset < Math.max(offset, this.#logStart)) continue
-        if (record.offset >= this.#highWatermark) return answer
+        if (record.offset >= until) return answer
         bytes += sizeOf(record)
         if (answer.length > 0 && bytes > bytesMax) return answer
         answer.push(record)
@@ -176,9 +225,21 @@ export class SimPartition {
 }
 
 export function endOf(batch: SimBatch): number {
-  return batch.baseOffset + batch.records.length
+  return batch.baseOffset + batch.span
 }
 
 function sizeOf(record: BrokerRecord): number {
   return record.value.length + (record.key?.length ?? 0) + (record.header?.length ?? 0)
+}
+
+function copyOf({ key, value, header, headers, nullValue }: AppendRecord): AppendRecord {
+  return {
+    key: key?.slice() ?? null,
+    value: value.slice(),
+    header: header?.slice() ?? null,
+    ...(headers === undefined
+      ? {}
+      : { headers: headers.map(([name, bytes]) => [name, bytes?.slice() ?? null] as const) }),
+    ...(nullValue === undefined ? {} : { nullValue }),
+  }
 }

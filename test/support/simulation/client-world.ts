@@ -2,11 +2,13 @@
 
 import { Bearer } from '../../../sdk/typescript/src/bearer.ts'
 import { TrunklineClient } from '../../../sdk/typescript/src/client.ts'
+import { EndpointPool } from '../../../sdk/typescript/src/endpoint-pool.ts'
+import type { Transport } from '../../../sdk/typescript/src/transport.ts'
 import type { SimulatedClock } from '../../../src/adapters/clock/simulated-clock.ts'
 import type { SeededRandom } from '../../../src/adapters/random/seeded-random.ts'
-import type { GatewayCalls } from '../../../src/api-tier/gateway-calls.ts'
 import type { History } from '../history/history.ts'
 import { Gate, GatedClock } from './gate.ts'
+import type { SimApi } from './sim-api.ts'
 import { type LinkFaults, SimLink } from './sim-link.ts'
 import type { Trace } from './trace.ts'
 
@@ -20,7 +22,7 @@ export interface ClientWorld {
   readonly random: SeededRandom
   readonly trace: Trace
   readonly history: History
-  readonly apis: readonly GatewayCalls[]
+  readonly apis: readonly SimApi[]
   readonly linkFaults: LinkFaults
   readonly topics: readonly SimTopicFacts[]
   readonly callTimeoutMs: number
@@ -37,7 +39,7 @@ export interface ClientProcess {
   readonly gate: Gate
   readonly clock: GatedClock
   readonly random: SeededRandom
-  readonly link: SimLink
+  readonly link: Transport
   readonly client: TrunklineClient
 }
 
@@ -45,17 +47,22 @@ export function startClient(world: ClientWorld, name: string): ClientProcess {
   const gate = new Gate(world.clock)
   const clock = new GatedClock(world.clock, gate)
   const random = world.random.fork(name)
-  const link = new SimLink({
-    name,
-    clock: world.clock,
-    random: random.fork('link'),
-    gate,
-    trace: world.trace,
-    apis: world.apis,
-    faults: world.linkFaults,
-    timeoutMsMax: world.callTimeoutMs,
-    onDefect: world.onDefect,
-  })
+  const linkRandom = random.fork('link')
+  const endpoints = world.apis.map((api) => ({
+    name: api.name,
+    transport: new SimLink({
+      name,
+      clock: world.clock,
+      random: linkRandom.fork(api.name),
+      gate,
+      trace: world.trace,
+      api,
+      faults: world.linkFaults,
+      timeoutMsMax: world.callTimeoutMs,
+      onDefect: world.onDefect,
+    }),
+  }))
+  const link = new EndpointPool({ endpoints, clock, random: random.fork('pool') })
   const client = new TrunklineClient({
     transport: link,
     bearer: new Bearer(() => Promise.resolve({ token: bearerOf(name) }), clock),

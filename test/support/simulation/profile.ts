@@ -16,6 +16,12 @@ export type FaultKind =
   | 'drain'
   /** A node's wall clock is set, forwards or back, a little or by more than a writer may stand still. */
   | 'jump'
+  /** A process of the API tier ends, and another starts. */
+  | 'apiKill'
+  /** Its host is gone from the network for a while, and then it. */
+  | 'apiHang'
+  /** It is asked to stop, and another starts. */
+  | 'apiDrain'
   /** A client's process ends in the middle. */
   | 'abandon'
   /** Bursts of lost, late, doubled calls between clients and gateway. */
@@ -80,12 +86,14 @@ export interface Profile {
   readonly appendDeadlineMs: Range
   /** How the link is between its bursts, until the healing. Default calm. */
   readonly link?: Partial<LinkFaults>
+  /** All topics are plain, and a stranger writes into them as well. Default false. */
+  readonly plain?: boolean
 }
 
 export const walkProfile: Profile = {
   name: 'walk',
   nodes: { min: 2, max: 4 },
-  apiNodes: { min: 1, max: 2 },
+  apiNodes: { min: 1, max: 3 },
   topics: { min: 1, max: 3 },
   partitions: { min: 2, max: 4 },
   producers: { min: 2, max: 4 },
@@ -116,6 +124,9 @@ export const walkProfile: Profile = {
     coordinator: 0.3,
     fetch: 0.3,
     slowReplicas: 0.4,
+    apiKill: 0.4,
+    apiHang: 0.3,
+    apiDrain: 0.3,
   },
   airShare: { min: 0.02, max: 0.2 },
   airMsMax: { min: 500, max: 10_000 },

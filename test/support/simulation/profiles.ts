@@ -74,7 +74,10 @@ const failovers: Profile = {
   replicationMsMax: { min: 100, max: 300 },
 }
 
-const profiles: readonly Profile[] = [walkProfile, lateAnswers, takeOvers, failovers, fury]
+/** Topics shared with native producers: an event is a record, offsets have holes, strangers write between. */
+const plain: Profile = { ...walkProfile, name: 'plain', eventsPerPublish: { min: 1, max: 9 }, plain: true }
+
+const profiles: readonly Profile[] = [walkProfile, lateAnswers, takeOvers, failovers, fury, plain]
 
 export function findProfile(name: string): Profile {
   const found = profiles.find((profile) => profile.name === name)

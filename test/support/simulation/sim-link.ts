@@ -1,11 +1,12 @@
-// Owns: the way between a client and the API nodes: a Transport that loses, doubles, delays and so reorders requests and
+// Owns: the way between a client and one API node: a Transport that loses, doubles, delays and so reorders requests and
 // replies, each on its own. Every message goes as the bytes of its Thrift message.
 // 1. A call is sent once; its promise settles at its timeout at the latest (unless the client's process is dead).
 // 2. "Broken": the client hears UNAVAILABLE at once or soon, and the request arrives later all the same, or never.
+// 3. What a client hears of a lost call never says that it was not sent, unless nobody listened.
 
-import type { CallOptions, Transport } from '../../../sdk/typescript/src/transport.ts'
+import { type CallOptions, notReached, onTheWay, type Transport } from '../../../sdk/typescript/src/transport.ts'
 import type { SeededRandom } from '../../../src/adapters/random/seeded-random.ts'
-import type { GatewayCalls } from '../../../src/api-tier/gateway-calls.ts'
+import { replyAround } from '../../../src/api-tier/thrift/reply-frame.ts'
 import type { Clock } from '../../../src/ports/clock.ts'
 import { TrunklineError } from '../../../src/protocol/errors.ts'
 import type { MethodName, ReplyOf, RequestOf } from '../../../src/protocol/messages.ts'
@@ -15,10 +16,10 @@ import {
   decodeRequest,
   encodeCall,
   encodeErrorReply,
-  encodeReply,
+  encodeErrorStructReply,
 } from '../../../src/protocol/thrift/message.ts'
-import { textOfThrown } from './draw.ts'
 import type { Gate } from './gate.ts'
+import type { SimApi } from './sim-api.ts'
 import type { Trace } from './trace.ts'
 
 export interface LinkFaults {
@@ -57,13 +58,15 @@ export interface LinkParts {
   readonly random: SeededRandom
   readonly gate: Gate
   readonly trace: Trace
-  readonly apis: readonly GatewayCalls[]
+  readonly api: SimApi
   /** Shared by all links, changed while the run goes on. */
   readonly faults: LinkFaults
   /** Shortens every timeout but that of reads. */
   readonly timeoutMsMax: number
   readonly onDefect: (text: string) => void
 }
+
+const connectTimeoutMs = 2_000
 
 export class SimLink implements Transport {
   readonly #parts: LinkParts
@@ -74,9 +77,9 @@ export class SimLink implements Transport {
   }
 
   call<M extends MethodName>(method: M, request: RequestOf<M>, options: CallOptions): Promise<ReplyOf<M>> {
-    const { clock, random, gate, trace, faults, timeoutMsMax } = this.#parts
+    const { clock, random, gate, trace, faults, timeoutMsMax, api } = this.#parts
     const seqid = ++this.#calls
-    const name = `${this.#parts.name}#${seqid} ${method}`
+    const name = `${this.#parts.name}@${api.name}#${seqid} ${method}`
     const frame = encodeCall(method, seqid, request)
     trace.note(`${name} sent`, frame)
     return new Promise((resolve, reject) => {
@@ -86,18 +89,32 @@ export class SimLink implements Transport {
           if (over) return
           over = true
           timer.cancel()
+          stopListening()
           trace.note(`${name} ${how}`)
           tell()
         })
       const fail = (error: TrunklineError): void => settle(error.name, () => reject(error))
       const waitMs = method === 'read' ? options.timeoutMs : Math.min(options.timeoutMs, timeoutMsMax)
-      const timer = clock.after(waitMs, () => fail(new TrunklineError('DEADLINE')))
+      const timer = clock.after(waitMs, () => fail(onTheWay(new TrunklineError('DEADLINE'), 'unanswered')))
       const answer = (reply: Uint8Array): void => {
         const decoded = decodeReply(method, reply)
         if ('error' in decoded) fail(decoded.error)
         else settle('ok', () => resolve(decoded.reply))
       }
-      const lostSoon = (): void => void clock.after(this.#delayMs(), () => fail(new TrunklineError('UNAVAILABLE')))
+      const lostSoon = (): void =>
+        void clock.after(this.#delayMs(), () => fail(notReached('connection lost', 'unanswered')))
+      const stopListening = api.onDeath(lostSoon)
+      if (api.state === 'dead') {
+        trace.count('link connects refused')
+        clock.after(this.#delayMs(), () => fail(notReached('connect failed', 'unsent')))
+        return
+      }
+      if (api.state === 'silent') {
+        // There is a connection, that is half open, or none can be made.
+        trace.count('link calls into silence')
+        if (random.chance(0.5)) clock.after(connectTimeoutMs, () => fail(notReached('connect timed out', 'unsent')))
+        return
+      }
       if (faults.cut || this.#chance(faults.requestLost)) {
         trace.count('link requests lost')
         if (random.chance(0.5)) lostSoon()
@@ -122,14 +139,16 @@ export class SimLink implements Transport {
   }
 
   #arrive<M extends MethodName>(method: M, frame: Uint8Array, answer: (reply: Uint8Array) => void): void {
-    const { clock, random, trace, faults, apis, onDefect } = this.#parts
+    const { clock, trace, faults, api, onDefect } = this.#parts
     const copy = frame.slice()
     const message = decodeCall(copy)
     const { seqid } = message
-    const name = `${this.#parts.name}#${seqid} ${method}`
+    const name = `${this.#parts.name}@${api.name}#${seqid} ${method}`
+    if (api.state === 'dead' || api.state === 'silent') return
     trace.note(`${name} arrives`)
-    const api = random.pick(apis)
+    const { epoch } = api
     const reply = (bytes: Uint8Array, how: string): void => {
+      if (api.epoch !== epoch || api.state === 'silent') return
       trace.note(`${name} answered ${how}`, bytes)
       if (faults.cut || this.#chance(faults.replyLost)) {
         trace.count('link replies lost')
@@ -137,15 +156,19 @@ export class SimLink implements Transport {
       }
       const late = this.#chance(faults.replyLate)
       if (late) trace.count('link replies late')
-      clock.after(late ? faults.lateMsMax * random.fraction() : this.#delayMs(), () => answer(bytes))
+      clock.after(late ? faults.lateMsMax * this.#parts.random.fraction() : this.#delayMs(), () => answer(bytes))
     }
-    api
-      .call(method, decodeRequest(method, message.body), { requestId: name.slice(0, 64) })
-      .then((done) => reply(encodeReply(method, seqid, done), 'ok'))
-      .catch((thrown: unknown) => {
-        const error = TrunklineError.from(thrown)
-        if (error.name === 'INTERNAL') onDefect(`${name}: ${textOfThrown(error.cause ?? error)}`)
-        reply(encodeErrorReply(method, seqid, error), error.name)
+    if (api.state === 'draining') {
+      trace.count('link calls to a draining node')
+      reply(encodeErrorReply(method, seqid, new TrunklineError('DRAINING', { details: { tier: 'api' } })), 'DRAINING')
+      return
+    }
+    void api.calls
+      .callSigned(method, decodeRequest(method, message.body), { requestId: name.slice(0, 64) })
+      .then((answered) => {
+        if ('reply' in answered) return reply(replyAround(method, seqid, answered.reply), 'ok')
+        if (answered.error.name === 'INTERNAL') onDefect(`${name}: ${answered.error.name}`)
+        reply(encodeErrorStructReply(method, seqid, answered.error), answered.error.name)
       })
   }
 

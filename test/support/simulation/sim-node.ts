@@ -160,6 +160,8 @@ export class SimNode {
         allocationsMax: 64,
         readCacheBytes: 4 * 1024 * 1024,
         appendBufferBytes: 16 * 1024 * 1024,
+        // Any write fits, two large ones do not.
+        clientStagedBytesMax: 3_200,
         drainTimeoutMs: 5_000,
       },
       topics: { autoCreate: false, partitions: 1 },
@@ -202,6 +204,14 @@ export class SimNode {
       lookedUp: () => undefined,
       fetched: () => undefined,
       tailWaiters: () => undefined,
+      fenced: (outcome) => trace.count(`fences ${outcome}`),
+      drained: (outcome) => trace.count(`drains ${outcome}`),
+      sealed: () => undefined,
+      openTook: () => undefined,
+      appending: () => undefined,
+      pending: () => undefined,
+      allocating: () => undefined,
+      sessionStates: () => undefined,
     }
   }
 

@@ -2,8 +2,10 @@
 // keeps the rules of design.md §3 for clients: what was not answered comes again under its own n, at a session that was
 // allocated with the newest token under which anything was sent.
 // It sends one call at a time, so an allocate's late answer is never heard: rule 6 needs no more here.
+
 import type { EventInput } from '../../../sdk/typescript/src/events.ts'
 import { eventOf } from '../../../sdk/typescript/src/events.ts'
+import { SignedSessions } from '../../../sdk/typescript/src/signed-sessions.ts'
 import { sleep } from '../../../src/ports/clock.ts'
 import { TrunklineError } from '../../../src/protocol/errors.ts'
 import { blockBytesMax } from '../../../src/protocol/limits.ts'
@@ -11,7 +13,6 @@ import {
   type AllocateReply,
   type Block,
   encoding,
-  type MethodName,
   mode,
   type PartResult,
   type Proof,
@@ -38,6 +39,7 @@ interface OpenWrite {
 interface RawSession {
   readonly token: Uint8Array
   turn: Turn
+  readonly signed: SignedSessions
 }
 
 const callTimeoutMs = 5_000
@@ -105,25 +107,23 @@ export class SimRawWriter {
     return { n: this.#nextN++, blocks, places, record, sent: false }
   }
 
-  /** Stages everything that is open, then acks it in order; whatever goes wrong is taken to another session. */
+  /**
+   * Stages what is open, as far as it may, then acks that in order: what was refused for want of room comes again behind it.
+   * Whatever else goes wrong is taken to another session.
+   */
   async #publishOpen(): Promise<void> {
     try {
       const session = this.#session ?? (await this.#allocate())
       // The take-over may have answered them.
-      const writes = [...this.#open]
-      for (const write of writes) {
+      const staged: OpenWrite[] = []
+      for (const write of [...this.#open]) {
         this.#held = session.token
         write.sent = true
-        const { n, blocks } = write
-        const { published, parts } = await this.#ask(session, 'write', (head) => ({
-          ...head,
-          n,
-          blocks,
-          commit: false,
-        }))
-        if (published) this.#settle(write, parts)
+        if (!(await this.#stage(session, write))) break
+        staged.push(write)
       }
-      for (const write of writes.filter((one) => this.#open.includes(one))) {
+      if (staged.length === 0) await sleep(this.process.clock, pauseMs)
+      for (const write of staged.filter((one) => this.#open.includes(one))) {
         const { parts, writeCursor } = await this.#ask(session, 'ack', (head) => ({ ...head, n: write.n }))
         this.#settle(write, parts)
         if (writeCursor !== undefined && this.#open.length === 0) this.#writeCursor = writeCursor.slice()
@@ -133,6 +133,22 @@ export class SimRawWriter {
       this.#world.trace.note(`${this.process.name} leaves its session: ${error.name}`)
       this.#session = undefined
       await sleep(this.process.clock, pauseMs)
+    }
+  }
+
+  /** False: it may stage no more now, and goes on in this session. */
+  async #stage(session: RawSession, write: OpenWrite): Promise<boolean> {
+    const { n, blocks } = write
+    try {
+      const { published, parts } = await this.#ask(session, 'write', (head) => ({ ...head, n, blocks, commit: false }))
+      if (published) this.#settle(write, parts)
+      return true
+    } catch (thrown) {
+      const { name, turn } = TrunklineError.from(thrown)
+      if (name !== 'TOO_MANY_REQUESTS' || turn === undefined) throw thrown
+      session.turn = { ...turn, challenge: turn.challenge.slice() }
+      this.#world.trace.count('stagings refused')
+      return false
     }
   }
 
@@ -154,7 +170,9 @@ export class SimRawWriter {
     const request = { proof: { bearer: bearerOf(name) }, topic: this.#topic.name, mode: mode.write, ...resume }
     const reply = await link.call('allocate', request, { timeoutMs: callTimeoutMs })
     this.#learn(reply)
-    this.#session = { token: reply.session.slice(), turn: reply.turn }
+    const signed = new SignedSessions(link)
+    signed.learn(reply)
+    this.#session = { token: reply.session.slice(), turn: reply.turn, signed }
     return this.#session
   }
 
@@ -170,12 +188,12 @@ export class SimRawWriter {
   }
 
   #settle(write: OpenWrite, parts: readonly PartResult[] | undefined): void {
-    const offsets = new Map((parts ?? []).map(({ part, offset }) => [part, offset]))
+    const landed = new Map((parts ?? []).map((result) => [result.part, result]))
     const places = write.places.map(({ part, index }): Place => {
       const partition = write.blocks[part]?.partition
-      const offset = offsets.get(part)
+      const { offset, perEvent = false } = landed.get(part) ?? {}
       if (partition === undefined || offset === undefined) throw new Error('a published write has places')
-      return { partition, offset, index }
+      return perEvent ? { partition, offset: offset + index, index: 0 } : { partition, offset, index }
     })
     this.#end(write, () => write.record.ok(places))
     this.#world.trace.note(`${this.process.name} acked ${write.n}`)
@@ -199,7 +217,7 @@ export class SimRawWriter {
     const request = requestOf({ proof, session: session.token })
     for (let sending = 1; ; sending += 1) {
       try {
-        const reply: ReplyOf<M> & { turn: Turn } = await this.process.link.call(method satisfies MethodName, request, {
+        const reply: ReplyOf<M> & { turn: Turn } = await session.signed.call(method, request, {
           timeoutMs: callTimeoutMs,
         })
         session.turn = { ...reply.turn, challenge: reply.turn.challenge.slice() }

@@ -9,6 +9,7 @@ import { calm } from '../sim-log/sim-faults.ts'
 import type { SimTopicFacts } from './client-world.ts'
 import { shareWithin, within } from './draw.ts'
 import type { FaultKind, Profile } from './profile.ts'
+import type { SimApi } from './sim-api.ts'
 import { calmLink, type LinkFaults } from './sim-link.ts'
 import type { SimNode } from './sim-node.ts'
 import type { Trace } from './trace.ts'
@@ -22,6 +23,7 @@ export interface StormParts {
   readonly linkFaults: LinkFaults
   readonly topics: readonly SimTopicFacts[]
   readonly nodes: readonly SimNode[]
+  readonly apis: readonly SimApi[]
   readonly abandonClient: () => void
   readonly restartReader: () => void
 }
@@ -63,6 +65,7 @@ export class Storm {
     if ([...this.enabled].some((kind) => nodeFaults.has(kind))) {
       this.#again(nodeFaultMs, () => this.#nodeFault())
     }
+    if (apiFaultList.some((kind) => this.enabled.has(kind))) this.#again(2_000, () => this.#apiFault())
     if (this.enabled.has('failover')) this.#again(within(random, profile.failoverMs), () => this.#failover())
     if (this.enabled.has('abandon')) this.#again(4_000, () => this.#parts.abandonClient())
     this.#again(3_000, () => this.#parts.restartReader())
@@ -94,6 +97,7 @@ export class Storm {
     this.#calmLink()
     this.#cut(false)
     this.#calmSwitchboard()
+    for (const api of this.#parts.apis) api.revive()
     Object.assign(this.#parts.cluster.faults, calm)
     this.#parts.trace.note('healed')
   }
@@ -152,6 +156,25 @@ export class Storm {
       }
       case 'drain':
         node.drain()
+        break
+    }
+  }
+
+  #apiFault(): void {
+    const { random, apis } = this.#parts
+    const kind = random.pick(apiFaultList.filter((one) => this.enabled.has(one)))
+    const api = random.pick(apis)
+    const deadMs = 100 + random.below(2_000)
+    this.#fired(kind)
+    switch (kind) {
+      case 'apiKill':
+        api.kill(deadMs)
+        break
+      case 'apiHang':
+        api.hang(500 + random.below(5_000), deadMs)
+        break
+      case 'apiDrain':
+        api.drain(50 + random.below(2_000), deadMs)
         break
     }
   }
@@ -223,5 +246,6 @@ export class Storm {
 }
 
 const nodeFaultList = ['kill', 'silentKill', 'pause', 'zombie', 'jump', 'drain'] as const
+const apiFaultList = ['apiKill', 'apiHang', 'apiDrain'] as const
 const refusals: readonly BrokerCode[] = ['INVALID_RECORD', 'TOPIC_AUTHORIZATION_FAILED', 'STORAGE_FULL']
 const nodeFaults: ReadonlySet<FaultKind> = new Set(nodeFaultList)

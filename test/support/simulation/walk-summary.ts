@@ -47,6 +47,6 @@ export function formatSummary(summary: WalkSummary, realMs: number): string {
     `  link: ${list(withPrefix('link '))}`,
     `  brokers: ${list(withPrefix('appends ', 'coordinator ', 'batches '))}`,
     `  take-overs: ${list(withPrefix('take-overs '))}; nodes: ${list(withPrefix('node ends'))}`,
-    `  clients: ${list(withPrefix('acked ', 'delivered', 'readers', 'sessions', 'publishes'))}`,
+    `  clients: ${list(withPrefix('acked ', 'delivered', 'readers', 'sessions', 'publishes', 'stagings'))}`,
   ].join('\n')
 }

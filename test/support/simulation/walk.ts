@@ -1,6 +1,7 @@
 // Owns: one walk: a world made of a seed, its clients, its storm, the healing, the draining, the judgement.
 // 1. The same seed and profile give the same trace, byte for byte.
 // 2. After the healing everything that is out is answered within `settleMs` of simulated time, or the walk is STUCK.
+
 import { SimulatedClock } from '../../../src/adapters/clock/simulated-clock.ts'
 import { InProcessHub } from '../../../src/adapters/in-process/in-process-switchboard.ts'
 import { freshKeyring } from '../../../src/adapters/keyring/keyring-content.ts'
@@ -15,17 +16,21 @@ import { defaultLimits } from '../../../src/protocol/limits.ts'
 import { FaultySwitchboard } from '../faulty-switchboard.ts'
 import { checkHistory, type DefectKind } from '../history/check-history.ts'
 import { History } from '../history/history.ts'
+import { namedBearers } from '../named-bearers.ts'
+import { openAuthorizer } from '../open-authorizer.ts'
 import { SimCluster } from '../sim-log/sim-cluster.ts'
 import { type ClientWorld, retryOf, type SimTopicFacts, startClient } from './client-world.ts'
 import { textOfThrown, within } from './draw.ts'
 import { deliveredOf } from './payload.ts'
 import type { Profile } from './profile.ts'
 import { readRawLog } from './raw-log.ts'
+import { SimApi } from './sim-api.ts'
 import { calmLink } from './sim-link.ts'
 import { type NodeWorld, SimNode } from './sim-node.ts'
 import { SimProducer } from './sim-producer.ts'
 import { SimRawWriter } from './sim-raw-writer.ts'
 import { SimReader } from './sim-reader.ts'
+import { runStrangers } from './sim-strangers.ts'
 import { Storm } from './storm.ts'
 import { Trace } from './trace.ts'
 
@@ -122,7 +127,8 @@ class Walk {
     const keyRandom = this.#random.fork('keys')
     const keys = new KeyringProvider('', freshKeyring(keyRandom, clock), keyRandom)
     const gatewayKeys = GatewayKeys.generate(keyRandom, clock)
-    const cluster = new SimCluster({ clock, random: this.#random.fork('cluster') })
+    const isPlain = profile.plain === true
+    const cluster = new SimCluster({ clock, random: this.#random.fork('cluster'), plainTopics: isPlain })
     const hub = new InProcessHub(clock, { onDefect: (error) => onDefect(`a handler rejected: ${textOfThrown(error)}`) })
 
     const topics: SimTopicFacts[] = Array.from({ length: within(random, profile.topics) }, (_, index) => ({
@@ -130,11 +136,12 @@ class Walk {
       partitions: within(random, profile.partitions),
     }))
     for (const { name, partitions } of topics) {
-      cluster.createTopic({ name: parseTopicName(name), partitions, format: 'sealed' })
+      cluster.createTopic({ name: parseTopicName(name), partitions, format: isPlain ? 'plain' : 'sealed' })
     }
 
     const linkFaults = { ...calmLink }
     const nodes: SimNode[] = []
+    const apis: SimApi[] = []
     const producers: SimProducer[] = []
     const rawWriters: SimRawWriter[] = []
     const readers: SimReader[] = []
@@ -148,6 +155,7 @@ class Walk {
       linkFaults,
       topics,
       nodes,
+      apis,
       abandonClient: () => {
         const index = random.below(producers.length)
         const [gone] = producers.splice(index, 1)
@@ -181,30 +189,23 @@ class Walk {
     const nodeCount = within(random, profile.nodes)
     for (let index = 0; index < nodeCount; index += 1) nodes.push(new SimNode(`n${index}`, nodeWorld))
 
-    const apis = Array.from(
-      { length: within(random, profile.apiNodes) },
-      () =>
-        new GatewayCalls({
-          switchboard: new FaultySwitchboard(hub.connect(), clock, storm.switchboardPlan),
-          gatewayKeys,
-          tokens: {
-            verify: (bearer) =>
-              Promise.resolve({
-                subject: bearer,
-                clientId: bearer,
-                tenant: 'default',
-                expiresAtMs: Number.MAX_SAFE_INTEGER,
-              }),
-          },
-          clock,
-          metrics: nullApiMetrics,
-          logger: {
-            ...nullLogger,
-            error: (fields, message) => onDefect(`api: ${message}: ${textOfThrown(fields.err)}`),
-          },
-          limits: defaultLimits,
-        }),
-    )
+    const startApi = (): GatewayCalls =>
+      new GatewayCalls({
+        switchboard: new FaultySwitchboard(hub.connect(), clock, storm.switchboardPlan),
+        gatewayKeys,
+        tokens: namedBearers,
+        authorizer: openAuthorizer(clock),
+        clock,
+        metrics: nullApiMetrics,
+        logger: {
+          ...nullLogger,
+          error: (fields, message) => onDefect(`api: ${message}: ${textOfThrown(fields.err)}`),
+        },
+        limits: defaultLimits,
+      })
+    const apiCount = within(random, profile.apiNodes)
+    for (let index = 0; index < apiCount; index += 1)
+      apis.push(new SimApi(`a${index}`, { clock, trace, start: startApi }))
     const world: ClientWorld = {
       clock,
       random: this.#random.fork('clients'),
@@ -247,12 +248,21 @@ class Walk {
       reader.start()
     }
 
+    const strangers = isPlain
+      ? runStrangers({
+          ...{ clock, trace, cluster, topics, history: this.#history },
+          random: this.#random.fork('strangers'),
+          payloadBytesMax: profile.payloadBytesMax,
+          isOver: () => this.#stormIsOver,
+        })
+      : Promise.resolve()
     storm.begin()
     const stormMs = within(random, profile.stormMs)
     await this.#pass(stormMs)
     this.#stormIsOver = true
     storm.heal()
 
+    await this.#drive(strangers, settleMs, 'the strangers end')
     const writers = [...producers, ...rawWriters]
     await this.#drive(Promise.all(writers.map((writer) => writer.done)), settleMs, () =>
       writers.map((writer) => `${writer.process.name}: ${writer.outCount} out`).join(', '),

@@ -4,7 +4,7 @@ import { blockOfRaw, readBlock } from '../../../src/protocol/block.ts'
 import { TrunklineError } from '../../../src/protocol/errors.ts'
 import type { Event } from '../../../src/protocol/messages.ts'
 import { decodeReply, encodeCall } from '../../../src/protocol/thrift/message.ts'
-import { type HttpUnderTest, httpApp, type Json, settled } from './http-support.ts'
+import { type Answer, type HttpUnderTest, httpApp, type Json, settled } from './http-support.ts'
 import { tokenOf } from './support.ts'
 
 let at: HttpUnderTest
@@ -104,6 +104,24 @@ describe('POST /v1/topics/{topic}/events', () => {
     expect(at.node.log).toHaveLength(0)
   })
 
+  it.each([
+    ['payload.text', '{"payload":{"text":"a\\ud800b"}}'],
+    ['key', '{"key":"\\udc00"}'],
+    ['headers', '{"headers":{"h":"\\ud800"}}'],
+    ['id', '{"id":"\\ud800"}'],
+  ])('refuses a lone surrogate in %s: it would be stored as something else', async (field, payload) => {
+    const answer = await at.ask('POST', events, { headers: json, payload })
+    expect([answer.status, answer.json['name']]).toEqual([400, 'BAD_EVENT'])
+    expect(String((answer.json['details'] as Json)['field'])).toContain(field)
+    expect(at.node.log).toHaveLength(0)
+  })
+
+  it('takes a pair of surrogates, which is one character', async () => {
+    const payload = '{"key":"\\ud83d\\ude00","payload":{"text":"\\ud83d\\ude00"}}'
+    expect((await at.ask('POST', events, { headers: json, payload })).status).toBe(200)
+    expect((await at.ask('GET', events)).json['events']).toMatchObject([{ key: '😀', payload: { text: '😀' } }])
+  })
+
   it('refuses small events that packed would not fit into a frame', async () => {
     const many = Array.from({ length: 20_000 }, () => ({ payload: { text: '' } }))
     const answer = await at.ask('POST', events, { payload: { events: many } })
@@ -155,10 +173,10 @@ describe('POST /v1/topics/{topic}/events', () => {
     },
   )
 
-  it('gives up after losing its session again and again', async () => {
+  it('says UNAVAILABLE after losing its session again and again: its caller knows of no session', async () => {
     for (let i = 0; i < 10; i++) at.node.failures.push({ method: 'write', error: new TrunklineError('SESSION_GONE') })
     const answer = await at.ask('POST', events, { payload: {} })
-    expect([answer.status, answer.json['name']]).toEqual([410, 'SESSION_GONE'])
+    expect([answer.status, answer.json['name']]).toEqual([503, 'UNAVAILABLE'])
   })
 
   it('disposes its session when the write is refused', async () => {
@@ -237,6 +255,66 @@ describe('GET /v1/topics/{topic}/events', () => {
   })
 })
 
+describe('deeply nested JSON', () => {
+  const nested = (levels: number): string => '['.repeat(levels) + ']'.repeat(levels)
+  const asJson = { 'content-type': 'application/json' }
+
+  /** How deep JSON.stringify goes before the stack is full. */
+  function levelsOfStack(): number {
+    let levels = 1_000
+    try {
+      for (; levels < 100_000; levels += 10) JSON.stringify(JSON.parse(nested(levels)))
+    } catch {
+      // Full: this is the number.
+    }
+    return levels
+  }
+
+  const publishText = (text: string): Promise<Answer> =>
+    at.ask('POST', events, { payload: { payload: { text }, headers: asJson } })
+
+  it('never stops a read, at the edge of what the stack holds', async () => {
+    const edge = levelsOfStack()
+    for (let levels = edge - 300; levels < edge + 60; levels += 6) {
+      at.node.log.length = 0
+      expect((await publishText(nested(levels))).status).toBe(200)
+      const answer = await at.ask('GET', events)
+      expect([levels, answer.status]).toEqual([levels, 200])
+    }
+  })
+
+  it.each([
+    [100, { json: JSON.parse(nested(100)) as object }],
+    [101, { text: nested(101) }],
+    [4_110, { text: nested(4_110) }],
+    [400_000, { text: nested(400_000) }],
+  ])('of %d levels comes back unchanged, and so do the events behind it', async (levels, expected) => {
+    expect((await publishText(nested(levels))).status).toBe(200)
+    await at.ask('POST', events, { payload: { payload: { text: 'behind' } } })
+    const answer = await at.ask('GET', events)
+    const payloads = (answer.json['events'] as Json[]).map(({ payload }) => payload)
+    expect(payloads).toHaveLength(2)
+    expect(payloads).toContainEqual(expected)
+    expect(payloads).toContainEqual({ text: 'behind' })
+  })
+
+  it.each([
+    ['arrays', 5_000, nested(5_000), 400],
+    ['objects', 5_000, `${'{"a":'.repeat(5_000)}1${'}'.repeat(5_000)}`, 400],
+    ['arrays beside shallow values', 101, `[[1],${nested(100)},{"a":{}}]`, 400],
+    ['arrays', 100, nested(100), 200],
+  ])('is refused at publish as %s of %d levels, above 100', async (_name, _levels, value, status) => {
+    const body = `{"events":[{},{"payload":{"json":${value}}}]}`
+    const answer = await at.ask('POST', events, { payload: body, headers: json })
+    expect(answer.status).toBe(status)
+    if (status !== 200) {
+      expect(answer.json).toMatchObject({ name: 'BAD_EVENT', details: { field: 'events.1.payload.json' } })
+      expect(JSON.stringify(answer.json['details'])).toContain('100')
+      expect(at.node.log).toHaveLength(0)
+    }
+  })
+})
+
 describe('/v1/topics', () => {
   it('creates, describes, lists in pages and deletes', async () => {
     const created = await at.ask('POST', '/v1/topics', { payload: { name: 'a.b', partitions: 2, retentionMs: '1000' } })
@@ -245,7 +323,7 @@ describe('/v1/topics', () => {
       name: 'a.b',
       partitions: 2,
       retentionMs: '1000',
-      topicId: '0'.repeat(31) + '1',
+      topicId: `${'0'.repeat(31)}1`,
     })
     expect((await at.ask('POST', '/v1/topics', { payload: { name: 'a.b' } })).json['name']).toBe('TOPIC_EXISTS')
     const first = await at.ask('GET', '/v1/topics?pageSize=1')
@@ -299,8 +377,17 @@ describe('every route', () => {
     expect([echoed.headers['x-request-id'], echoed.headers['traceparent']]).toEqual(['my-1', traceparent])
     expect(at.board.seen[0]?.envelope).toMatchObject({ requestId: 'my-1', traceparent })
     const made = await at.ask('GET', '/v1/topics', { headers: { 'x-request-id': 'a b\t', traceparent: 'x' } })
-    expect(made.headers['x-request-id']).toMatch(/^[0-9a-f]{16}-[0-9a-z]+$/)
+    expect(made.headers['x-request-id']).toMatch(/^[0-9a-f]{32}$/)
     expect(made.headers['traceparent']).toBeUndefined()
+  })
+
+  it('makes request ids that tell nothing of the requests of others: no part of one comes back in the next', async () => {
+    const ids: string[] = []
+    for (let i = 0; i < 50; i++) ids.push(String((await at.ask('GET', '/v1/topics')).headers['x-request-id']))
+    const chunks = ids.flatMap((id) => [id.slice(0, 8), id.slice(-8)])
+    expect(new Set(chunks).size).toBe(chunks.length)
+    // A counter would rise.
+    expect([...ids].sort()).not.toEqual(ids)
   })
 
   it('tells nothing of a failure that is not ours', async () => {

@@ -154,6 +154,14 @@ describe('a reading session', () => {
     ['no sequence', { 'trunkline-seq': undefined }, 400, 'BAD_REQUEST'],
     ['a sequence that is no number', { 'trunkline-seq': 'x' }, 400, 'BAD_REQUEST'],
     ['another slot', { 'trunkline-slot': '7' }, 400, 'BAD_REQUEST'],
+    ['a slot beyond 32 bits', { 'trunkline-slot': '2147483648' }, 400, 'BAD_REQUEST'],
+    [
+      'a slot beyond 32 bits in a signed request',
+      { 'trunkline-slot': '2147483648', 'trunkline-mac': Buffer.alloc(32).toString('base64url') },
+      400,
+      'BAD_REQUEST',
+    ],
+    ['a sequence beyond 2^53', { 'trunkline-seq': '9007199254740992' }, 400, 'BAD_REQUEST'],
     ['another caller', { authorization: 'Bearer bob' }, 400, 'BAD_SESSION_TOKEN'],
     ['no bearer', { authorization: '' }, 401, 'UNAUTHENTICATED'],
     ['an expired bearer', { authorization: 'Bearer expired' }, 401, 'TOKEN_EXPIRED'],
@@ -226,6 +234,15 @@ describe('a writing session', () => {
     expect(strip(at.node.log)).toEqual(strip(before))
     await second.call('write', { n: '2', commit: true, events: events.slice(0, 3) })
     expect(strip(at.node.log.slice(before.length))).not.toEqual(strip(before))
+  })
+
+  it('refuses producer headers: what they would promise is not built', async () => {
+    const session = await allocated({ topic: 'quakes', mode: 'write' })
+    const write = { n: '1', commit: true, events: [{ payload: { text: 'x' } }] }
+    const refused = await session.call('write', write, { 'producer-id': 'p' })
+    expect([refused.status, refused.json['name']]).toEqual([422, 'UNSUPPORTED'])
+    expect(refused.json['details']).toEqual({ field: 'producer-id' })
+    expect((await session.call('write', write)).status).toBe(200)
   })
 
   it('stages without commit and publishes with ack', async () => {

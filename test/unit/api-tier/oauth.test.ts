@@ -2,9 +2,9 @@
 import { exportJWK, generateKeyPair, importJWK, SignJWT } from 'jose'
 import { beforeAll, describe, expect, it } from 'vitest'
 import { SimulatedClock } from '../../../src/adapters/clock/simulated-clock.ts'
-import { nullApiMetrics } from '../../../src/api-tier/api-metrics.ts'
+import { type ApiMetrics, nullApiMetrics } from '../../../src/api-tier/api-metrics.ts'
 import { ClientRegistry, hashClientSecret } from '../../../src/api-tier/auth/client-registry.ts'
-import { JwtVerifier } from '../../../src/api-tier/auth/jwt-verifier.ts'
+import { ownIssuerVerifier } from '../../../src/api-tier/auth/jwt-verifier.ts'
 import {
   generateSigningJwk,
   parseSigningJwk,
@@ -14,6 +14,7 @@ import {
 import { TokenIssuer } from '../../../src/api-tier/auth/token-issuer.ts'
 import { buildHttpApp } from '../../../src/api-tier/http/app.ts'
 import { ThriftDispatcher } from '../../../src/api-tier/thrift/dispatcher.ts'
+import type { LogFields, Logger } from '../../../src/observability/log.ts'
 import { gatewayCalls, random, replied, silentLogger, turn } from './support.ts'
 
 const start = 1_700_000_000_000
@@ -29,7 +30,11 @@ beforeAll(async () => {
 async function login() {
   const clock = new SimulatedClock(start)
   const issuer = new TokenIssuer({ key, issuer: issuerName, audience, clock, random })
-  const verifier = new JwtVerifier({ jwks: issuer.jwks, issuer: issuerName, audience, clock })
+  const verifier = ownIssuerVerifier({ jwks: issuer.jwks, issuer: issuerName, audience, clock })
+  const lines: (LogFields & { message: string })[] = []
+  const logins: string[] = []
+  const logger: Logger = { ...silentLogger, warn: (fields, message) => void lines.push({ ...fields, message }) }
+  const metrics: ApiMetrics = { ...nullApiMetrics, login: (outcome) => void logins.push(outcome) }
   const { calls } = gatewayCalls(() => replied('extend', { turn, expiresAtMs: 1 }))
   const app = await buildHttpApp({
     calls,
@@ -42,13 +47,13 @@ async function login() {
     },
     clock,
     random,
-    metrics: nullApiMetrics,
-    logger: silentLogger,
+    metrics,
+    logger,
     version: '0.0.0',
   })
   const post = (payload: string, headers: Record<string, string> = {}) =>
     app.inject({ method: 'POST', url: '/oauth/token', headers: { ...form, ...headers }, payload })
-  return { app, clock, verifier, post }
+  return { app, clock, verifier, post, lines, logins }
 }
 
 const basic = (id: string, secret: string): string =>
@@ -63,10 +68,10 @@ describe('POST /oauth/token', () => {
     const body: { access_token: string; token_type: string; expires_in: number } = answer.json()
     expect([body.token_type, body.expires_in]).toEqual(['Bearer', 3600])
     expect(await verifier.verify(body.access_token)).toEqual({
-      subject: 'alice',
-      clientId: 'app',
-      tenant: 'blue',
-      expiresAtMs: start + 3_600_000,
+      principal: { subject: 'alice', clientId: 'app', tenant: 'blue', expiresAtMs: start + 3_600_000 },
+      issuer: issuerName,
+      scopes: [],
+      roles: [],
     })
   })
 
@@ -89,6 +94,13 @@ describe('POST /oauth/token', () => {
       400,
       'invalid_request',
     ],
+    [
+      'Basic of one client and the id of another in the form',
+      'grant_type=client_credentials&client_id=other',
+      { authorization: basic('app', 's3cret +%') },
+      400,
+      'invalid_request',
+    ],
     ['no grant type', 'client_id=app&client_secret=x', {}, 400, 'invalid_request'],
     ['another grant type', 'grant_type=password&client_id=app&client_secret=x', {}, 400, 'unsupported_grant_type'],
     ['a parameter twice', 'grant_type=a&grant_type=b', {}, 400, 'invalid_request'],
@@ -99,6 +111,52 @@ describe('POST /oauth/token', () => {
     const answer = await post(payload, headers as Record<string, string>)
     expect([answer.statusCode, answer.json<{ error: string }>().error]).toEqual([status, error])
     if (status === 401) expect(answer.headers['www-authenticate']).toContain('Basic')
+  })
+
+  it('takes the same id in the form beside Basic: a name, not a second way', async () => {
+    const { post } = await login()
+    const answer = await post('grant_type=client_credentials&client_id=app', {
+      authorization: basic('app', 's3cret +%'),
+    })
+    expect(answer.statusCode).toBe(200)
+  })
+
+  it('counts every attempt by how it ended', async () => {
+    const { post, logins } = await login()
+    const asked = 'grant_type=client_credentials'
+    await post(asked, { authorization: basic('app', 's3cret +%') })
+    await post(`${asked}&client_id=app&client_secret=no`)
+    await post(`${asked}&client_id=nobody&client_secret=no`)
+    await post(asked)
+    await post('{}', { 'content-type': 'application/json' })
+    expect(logins).toEqual(['ok', 'wrong_secret', 'unknown_client', 'bad_request', 'bad_request'])
+  })
+
+  it('tells of a failed login which client it was when there is such a client, and nothing that a stranger wrote', async () => {
+    const { post, lines } = await login()
+    await post('grant_type=client_credentials&client_id=app&client_secret=wr0ng')
+    await post('grant_type=client_credentials&client_id=n0body&client_secret=wr0ng')
+    expect(lines.map(({ message, clientId }) => [message, clientId])).toEqual([
+      ['a client failed to log in', 'app'],
+      ['a client failed to log in', undefined],
+    ])
+    expect(JSON.stringify(lines)).not.toMatch(/n0body|wr0ng/)
+  })
+
+  it('tells of a flood of failed logins in few lines, and how many it left out', async () => {
+    const { app, post, lines, logins, clock } = await login()
+    const flood = async (count: number): Promise<void> => {
+      for (let i = 0; i < count; i++) await post('grant_type=client_credentials&client_id=app&client_secret=no')
+    }
+    await flood(100)
+    expect(lines).toHaveLength(20)
+    await clock.advance(1_000)
+    expect(lines.at(-1)).toMatchObject({ count: 80 })
+    await flood(23)
+    expect(lines).toHaveLength(41)
+    await app.close()
+    expect(lines.at(-1)).toMatchObject({ count: 3 })
+    expect(logins).toHaveLength(123)
   })
 
   it('publishes the public key only', async () => {
@@ -156,7 +214,7 @@ describe('the bearer verifier', () => {
 
   it('accepts what it should (the cases above differ in one thing each)', async () => {
     const { verifier } = await login()
-    expect(await verifier.verify(await signed())).toMatchObject({ subject: 'alice' })
+    expect(await verifier.verify(await signed())).toMatchObject({ principal: { subject: 'alice' } })
   })
 
   it('refuses a signature of another key, no signature, a shared-secret one, and a key that the token brings', async () => {

@@ -22,7 +22,7 @@ import { methodSchemas } from '../../../src/protocol/thrift/schemas.ts'
 import { topicAdminSchemas } from '../../../src/protocol/topic-admin.ts'
 import { producerId, refused, replied, type SeenCall, tokenOf } from './support.ts'
 
-const topicId = parseTopicId('0'.repeat(31) + '1')
+const topicId = parseTopicId(`${'0'.repeat(31)}1`)
 
 interface ScriptedSession {
   seq: number

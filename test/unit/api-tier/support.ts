@@ -5,6 +5,7 @@ import { SeededRandom } from '../../../src/adapters/random/seeded-random.ts'
 import { type ApiMetrics, nullApiMetrics } from '../../../src/api-tier/api-metrics.ts'
 import type { BearerVerifier } from '../../../src/api-tier/auth/bearer.ts'
 import { GatewayCalls } from '../../../src/api-tier/gateway-calls.ts'
+import type { SignaturesWanted } from '../../../src/api-tier/session-proofs.ts'
 import { GatewayKeys } from '../../../src/crypto/gateway-keys.ts'
 import { principalHash, type SessionTokenContent, sealSessionToken } from '../../../src/crypto/session-token.ts'
 import { nullLogger } from '../../../src/observability/log.ts'
@@ -24,6 +25,7 @@ import { defaultLimits } from '../../../src/protocol/limits.ts'
 import { type MethodName, mode, type ReplyOf, type Turn } from '../../../src/protocol/messages.ts'
 import { encodeStruct } from '../../../src/protocol/thrift/codec.ts'
 import { methodSchemas } from '../../../src/protocol/thrift/schemas.ts'
+import { openAuthorizer } from '../../support/open-authorizer.ts'
 
 export const random = new SeededRandom(7)
 export const keys = GatewayKeys.generate(random, systemClock)
@@ -37,8 +39,8 @@ export const silentLogger = nullLogger
 /** Bearers are the subject's name. */
 export const bearers: BearerVerifier = {
   async verify(bearer) {
-    if (bearer === 'alice') return alice
-    if (bearer === 'bob') return bob
+    if (bearer === 'alice' || bearer === 'bob')
+      return { principal: bearer === 'alice' ? alice : bob, issuer: 'urn:test', scopes: [], roles: [] }
     if (bearer === 'expired') throw new TrunklineError('TOKEN_EXPIRED')
     throw new TrunklineError('UNAUTHENTICATED')
   },
@@ -52,7 +54,7 @@ export function tokenOf(over: Partial<SessionTokenContent> = {}, principal: Prin
       incarnation: node,
       pid: 1,
       topic: parseTopicName('quakes'),
-      topicId: parseTopicId('0'.repeat(31) + '1'),
+      topicId: parseTopicId(`${'0'.repeat(31)}1`),
       mode: mode.read,
       principal: principalHash(principal.subject, principal.clientId, principal.tenant),
       packing: 1,
@@ -130,16 +132,22 @@ export interface CallsUnderTest {
   readonly board: ScriptedSwitchboard
 }
 
-export function gatewayCalls(answer: Answering, over: { clock?: Clock; metrics?: ApiMetrics } = {}): CallsUnderTest {
+export function gatewayCalls(
+  answer: Answering,
+  over: { clock?: Clock; metrics?: ApiMetrics; signatures?: SignaturesWanted } = {},
+): CallsUnderTest {
   const board = new ScriptedSwitchboard(answer)
   const calls = new GatewayCalls({
     switchboard: board,
     gatewayKeys: keys,
     tokens: bearers,
+    authorizer: openAuthorizer(over.clock ?? systemClock),
     clock: over.clock ?? systemClock,
     metrics: over.metrics ?? nullApiMetrics,
     logger: silentLogger,
     limits: defaultLimits,
+    // Only the tests of signatures sign.
+    signatures: over.signatures ?? 'optional',
   })
   return { calls, board }
 }

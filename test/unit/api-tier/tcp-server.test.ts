@@ -38,7 +38,7 @@ interface UnderTest {
 
 async function serverWith(
   answer: (seen: SeenCall) => CallOutcome | Promise<CallOutcome>,
-  over: { limits?: Partial<TcpLimits>; clock?: Clock; connectionsMax?: number } = {},
+  over: { limits?: Partial<TcpLimits>; clock?: Clock; connectionsMax?: number; arrivingBytesMax?: number } = {},
 ): Promise<UnderTest> {
   const { calls, board } = gatewayCalls(answer)
   const server = new ThriftTcpServer({
@@ -48,6 +48,7 @@ async function serverWith(
     metrics: nullApiMetrics,
     logger: silentLogger,
     ...(over.limits === undefined ? {} : { limits: over.limits }),
+    ...(over.arrivingBytesMax === undefined ? {} : { arrivingBytesMax: over.arrivingBytesMax }),
     ...(over.connectionsMax === undefined ? {} : { connectionsMax: over.connectionsMax }),
   })
   const { port } = await server.listen({ host: '127.0.0.1', port: 0 })
@@ -394,3 +395,78 @@ async function until(isSo: () => boolean): Promise<void> {
 async function turns(count: number): Promise<void> {
   for (let turn = 0; turn < count; turn++) await new Promise((resolve) => setImmediate(resolve))
 }
+
+describe('unfinished frames', () => {
+  /** 200 KB: two do not fit. */
+  const large = framed(encodeCall('extend', 7, { session: new Uint8Array(200_000) }))
+  const half = large.length / 2
+
+  async function until(holds: () => boolean): Promise<void> {
+    for (let attempt = 0; !holds(); attempt++) {
+      if (attempt === 3_000) throw new Error('it never came')
+      await new Promise((resolve) => setTimeout(resolve, 2))
+    }
+  }
+
+  /** One holds the place, another waits for it, and has sent everything. */
+  async function twoPeers(): Promise<{
+    clock: SimulatedClock
+    server: ThriftTcpServer
+    peers: [RawClient, RawClient]
+  }> {
+    const clock = new SimulatedClock()
+    const { server, port } = await serverWith(extendReply, { clock, arrivingBytesMax: 300_000 })
+    const peers: [RawClient, RawClient] = [new RawClient(port), new RawClient(port)]
+    peers[0].socket.write(large.subarray(0, half))
+    await until(() => server.arrivals.bytes === large.length)
+    peers[1].socket.write(large)
+    await until(() => server.arrivals.waiting === 1)
+    return { clock, server, peers }
+  }
+
+  const answered = async (peer: RawClient): Promise<number> => decodeReply('extend', await peer.frame()).seqid
+
+  it('share a budget: who waits is read on when the first frame is whole', async () => {
+    const { server, peers } = await twoPeers()
+    peers[0].socket.write(large.subarray(half))
+    expect(await Promise.all(peers.map(answered))).toEqual([7, 7])
+    expect([server.arrivals.bytes, server.arrivals.waiting]).toEqual([0, 0])
+  })
+
+  it('are cut when somebody waits and they have had their time', async () => {
+    const { clock, server, peers } = await twoPeers()
+    await clock.advance(1_000)
+    expect(await answered(peers[1])).toBe(7)
+    await peers[0].closed
+    expect([server.arrivals.bytes, peers[0].bytes.length]).toEqual([0, 0])
+  })
+
+  it('end at their time limit also while they wait for a place', async () => {
+    const clock = new SimulatedClock()
+    const limits = { frameTimeoutMs: 500 }
+    const { server, port } = await serverWith(extendReply, { clock, limits, arrivingBytesMax: 300_000 })
+    const [holds, waits] = [new RawClient(port), new RawClient(port)]
+    // A whole call before it, whose answer says that the beginning has come too.
+    waits.socket.write(Buffer.concat([framed(extendCall(3)), large.subarray(0, 5_000)]))
+    expect(await answered(waits)).toBe(3)
+    await clock.advance(400)
+    holds.socket.write(large.subarray(0, half))
+    await until(() => server.arrivals.bytes === large.length)
+    waits.socket.write(large.subarray(5_000, half))
+    await until(() => server.arrivals.waiting === 1)
+    await clock.advance(100)
+    await until(() => server.arrivals.waiting === 0)
+    expect(server.arrivals.bytes).toBe(large.length)
+    await waits.closed
+    await clock.advance(400)
+    await holds.closed
+    expect(server.arrivals.bytes).toBe(0)
+  })
+
+  it('give their places back when their connections break', async () => {
+    const { server, peers } = await twoPeers()
+    peers[0].socket.resetAndDestroy()
+    expect(await answered(peers[1])).toBe(7)
+    expect(server.arrivals.bytes).toBe(0)
+  })
+})

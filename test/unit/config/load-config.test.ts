@@ -3,7 +3,6 @@ import { chmodSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterEach, beforeEach, describe, expect, test } from 'vitest'
-import { settings } from '../../../src/config/gateway-settings.ts'
 import {
   type ConfigSources,
   configProblemLines,
@@ -12,7 +11,9 @@ import {
 } from '../../../src/config/load-config.ts'
 import { nearest } from '../../../src/config/nearest-name.ts'
 import { redactedConfig } from '../../../src/config/redacted-config.ts'
-import { readSecretFile } from '../../../src/config/secret-file.ts'
+import { apiRole, devRole, type GatewayConfig, streamRole } from '../../../src/config/roles.ts'
+import { FileReads, readPemFile, readSecretFile } from '../../../src/config/secret-file.ts'
+import type { Role } from '../../../src/config/setting.ts'
 import { isErrorNamed } from '../../../src/protocol/errors.ts'
 
 const canary = 'CANARY-91bc'
@@ -29,14 +30,20 @@ function file(content: unknown): string {
   return path
 }
 
-function load(sources: Partial<ConfigSources> = {}): LoadedConfig {
-  return loadConfig({ environment: {}, ...sources })
+const { settings } = devRole
+
+function load(sources: Partial<ConfigSources> = {}): LoadedConfig<GatewayConfig> {
+  return loadConfig(devRole, { environment: {}, ...sources })
 }
 
 /** The problems by subject; fails when the configuration is taken. */
 function problems(sources: Partial<ConfigSources>): Readonly<Record<string, string>> {
+  return problemsOf(devRole, sources)
+}
+
+function problemsOf<Config>(role: Role<Config>, sources: Partial<ConfigSources>): Readonly<Record<string, string>> {
   try {
-    load(sources)
+    loadConfig(role, { environment: {}, ...sources })
   } catch (error) {
     if (!isErrorNamed(error, 'BAD_CONFIG')) throw error
     expect(configProblemLines(error)?.length).toBe(Object.keys(error.details).length)
@@ -93,12 +100,13 @@ describe('where a setting comes from', () => {
   test('given every setting by its variable, then each arrives in its own type', () => {
     const texts: Record<string, string> = {}
     for (const setting of settings) {
-      const { environmentName, kind, choices, minimum } = setting
+      const { name, environmentName, kind, choices, minimum } = setting
       const byKind = {
+        list: 'a,b',
         integer: String(setting.default ?? minimum),
         boolean: 'false',
         choice: choices[0] ?? '',
-        text: 'x',
+        text: name === 'otlpEndpoint' || name === 'oidcIssuer' ? 'http://127.0.0.1:4318' : 'x',
       }
       texts[environmentName] = byKind[kind]
     }
@@ -129,6 +137,48 @@ describe('what is refused', () => {
     })
   })
 
+  test.each<[string, Readonly<Record<string, unknown>>, string, string]>([
+    [
+      'a host of the network without TLS',
+      { host: '0.0.0.0' },
+      'host, tlsCertFile, allowPlainListeners',
+      'in the clear',
+    ],
+    ['a name that is not of this machine', { host: 'gw-1' }, 'host, tlsCertFile, allowPlainListeners', 'in the clear'],
+    ['a certificate without its key', { tlsCertFile: 'c' }, 'tlsCertFile, tlsKeyFile', 'set both'],
+    [
+      'authorities of clients that nobody is asked for',
+      { tlsCertFile: 'c', tlsKeyFile: 'k', tlsClientCaFile: 'a' },
+      'tlsClientAuth, adminTlsClientAuth, tlsClientCaFile',
+      'with request or require only',
+    ],
+    [
+      'clients that are asked without authorities',
+      { tlsCertFile: 'c', tlsKeyFile: 'k', adminTlsClientAuth: 'require' },
+      'tlsClientAuth, adminTlsClientAuth, tlsClientCaFile',
+      'needs its authorities',
+    ],
+    [
+      'clients that are asked without TLS',
+      { tlsClientAuth: 'require', tlsClientCaFile: 'a' },
+      'tlsClientCaFile, tlsCertFile',
+      'over TLS only',
+    ],
+  ])('given %s, then that is refused', (_, options, subject, problem) => {
+    expect(problems({ options })).toEqual({ [subject]: expect.stringContaining(problem) })
+  })
+
+  test.each([
+    { host: '0.0.0.0', tlsCertFile: 'c', tlsKeyFile: 'k' },
+    { host: '0.0.0.0', allowPlainListeners: true },
+    { host: 'localhost' },
+    { host: '::1' },
+    { host: '127.8.9.1' },
+    { tlsCertFile: 'c', tlsKeyFile: 'k', tlsClientCaFile: 'a', tlsClientAuth: 'require', adminTlsClientAuth: 'none' },
+  ])('given %j, then it is taken', (options) => {
+    expect(() => load({ options })).not.toThrow()
+  })
+
   test.each(['1.5', '1e3', '0x10', ' ', '١', '9999999999999999999', 'NaN', '--1'])(
     'given %j where a number belongs, then it is refused',
     (text) => {
@@ -150,6 +200,12 @@ describe('what is refused', () => {
       'keepAliveMs, sessionLeaseMs': expect.stringContaining('half'),
     })
     expect(load({ options: { sessionLeaseMs: 10_000, keepAliveMs: 5_000 } }).config.keepAliveMs).toBe(5_000)
+    // A smaller buffer wants a smaller share of each tenant.
+    const staged = { appendBufferBytes: 20_000_000, tenantStagedBytesMax: 10_000_000, clientStagedBytesMax: 10_000_000 }
+    const share = { 'clientStagedBytesMax, tenantStagedBytesMax, appendBufferBytes': expect.stringContaining('half') }
+    expect(load({ options: staged }).config.tenantStagedBytesMax).toBe(10_000_000)
+    expect(problems({ options: { ...staged, appendBufferBytes: 19_999_999 } })).toEqual(share)
+    expect(problems({ options: { ...staged, clientStagedBytesMax: 10_000_001 } })).toEqual(share)
     expect(Object.keys(problems({ options: { drainTimeoutMs: 500, shutdownTimeoutMs: 500 } }))).toEqual([
       'drainTimeoutMs, shutdownTimeoutMs',
     ])
@@ -206,10 +262,199 @@ describe('what is refused', () => {
   })
 })
 
+describe('the roles of a cluster', () => {
+  const keys = { gatewayKeyFile: 'g' }
+  const oauth = { kafkaOauthTokenUrl: 'https://idp/t', kafkaOauthClientId: 'c', kafkaOauthClientSecretFile: 's' }
+  const api = { ...keys, signingKeyFile: 's', clientsFile: 'c', policyFile: 'p', rabbitShards: 'a=amqp://127.0.0.1' }
+  const stream = {
+    ...keys,
+    nodeId: 'one',
+    keyringFile: 'k',
+    kafkaBrokers: 'kafka-1:9092, [::1]:9092',
+    rabbitShards: ['a=amqps://mq-a:5671/events', 'b=amqps://mq-b'],
+  }
+
+  test('given what they need and no more, then the rest has defaults and lists are lists', () => {
+    expect(loadConfig(apiRole, { environment: {}, options: api }).config).toMatchObject({
+      httpPort: 7470,
+      rabbitShards: ['a=amqp://127.0.0.1'],
+    })
+    expect(loadConfig(streamRole, { environment: {}, options: stream }).config).toMatchObject({
+      kafkaBrokers: ['kafka-1:9092', '[::1]:9092'],
+      topicReplication: 3,
+      topicMinInsyncReplicas: 2,
+      unsafeTopics: [],
+    })
+  })
+
+  test('given nothing, then everything that has no default is named with its variable', () => {
+    expect(problemsOf(streamRole, {})).toEqual({
+      nodeId: 'must be set: TRUNKLINE_NODE_ID',
+      'keyProvider, keyringFile': expect.stringContaining('TRUNKLINE_KEYRING_FILE'),
+      gatewayKeyFile: 'must be set: TRUNKLINE_GATEWAY_KEY_FILE',
+      kafkaBrokers: 'must be set: TRUNKLINE_KAFKA_BROKERS',
+      rabbitShards: 'must be set: TRUNKLINE_RABBIT_SHARDS',
+    })
+    expect(Object.keys(problemsOf(apiRole, {}))).toEqual([
+      'gatewayKeyFile',
+      'signingKeyFile',
+      'clientsFile',
+      'rabbitShards',
+      'policyFile, allowAllCallers',
+    ])
+  })
+
+  test('given an API process, then it starts with a policy, or with the word that everybody may do everything, never both', () => {
+    const { policyFile, ...open } = api
+    const load = (options: object): unknown =>
+      loadConfig(apiRole, { environment: {}, options: { ...open, ...options } })
+    for (const options of [{}, { policyFile, allowAllCallers: true }])
+      expect(() => load(options)).toThrow(
+        expect.objectContaining({ details: { 'policyFile, allowAllCallers': expect.stringContaining('exactly one') } }),
+      )
+    for (const options of [{ policyFile }, { allowAllCallers: true }]) expect(() => load(options)).not.toThrow()
+  })
+
+  test.each<[string, Record<string, unknown>, string | undefined]>([
+    ['aws-kms without a key', { awsKmsRegion: 'eu-central-1' }, 'keyProvider, awsKmsKey, awsKmsRegion'],
+    ['aws-kms whole', { awsKmsRegion: 'eu-central-1', awsKmsKey: 'alias/trunkline' }, undefined],
+    ['vault-transit without a token', { vaultUrl: 'https://vault:8200' }, 'keyProvider, vaultUrl, vaultTokenFile'],
+    ['vault-transit in the clear', { vaultUrl: 'http://vault:8200', vaultTokenFile: 't' }, 'vaultUrl'],
+    [
+      'vault-transit with a password in the URL',
+      { vaultUrl: 'https://a:b@vault:8200', vaultTokenFile: 't' },
+      'vaultUrl',
+    ],
+    ['vault-transit whole', { vaultUrl: 'https://vault:8200', vaultTokenFile: 't' }, undefined],
+  ])('given %s, then the keyring is not asked for, and what is missing is', (name, settings, problem) => {
+    const { keyringFile: _, ...rest } = stream
+    const options = { ...rest, ...settings, keyProvider: name.split(' ')[0] }
+    if (problem === undefined)
+      expect(loadConfig(streamRole, { environment: {}, options }).config).toMatchObject(settings)
+    else expect(Object.keys(problemsOf(streamRole, { options }))).toEqual([problem])
+  })
+
+  test('given one file and one environment for all, then each role takes its own; an option of another is refused', () => {
+    const environment = { TRUNKLINE_KEYRING_FILE: 'k', TRUNKLINE_DATA_DIR: 'd' }
+    const lists = { kafkaBrokers: ['kafka-1:9092'], rabbitShards: ['a=amqp://localhost'] }
+    const path = file({ ...stream, ...api, ...lists, autoCreateTopics: false })
+    expect(loadConfig(apiRole, { environment, file: path }).config).not.toHaveProperty('keyringFile')
+    expect(loadConfig(streamRole, { environment, file: path }).config.keyringFile).toBe('k')
+    expect(problemsOf(apiRole, { options: { ...api, keyringFile: 'k' } })).toEqual({
+      keyringFile: expect.stringContaining('there is no such setting'),
+    })
+  })
+
+  test.each<[string, object, string, string]>([
+    ['a certificate without its key', { kafkaTls: true, kafkaCertFile: 'c' }, 'kafkaCertFile, kafkaKeyFile', 'both'],
+    ['a CA without TLS', { kafkaCaFile: 'c' }, 'kafkaTls, kafkaCaFile, kafkaCertFile', 'with TLS only'],
+    [
+      'a password without a user',
+      { kafkaSaslPasswordFile: 'p' },
+      'kafkaSaslUsername, kafkaSaslPasswordFile',
+      'needs a password file',
+    ],
+    [
+      'a mechanism without a user',
+      { kafkaSaslMechanism: 'scram-sha-512' },
+      'kafkaSaslMechanism, kafkaSaslUsername',
+      'needs a user name',
+    ],
+    [
+      'a Kafka password in the clear',
+      { kafkaSaslMechanism: 'plain', kafkaSaslUsername: 'u', kafkaSaslPasswordFile: 'p' },
+      'kafkaTls, kafkaSaslMechanism, kafkaBrokers, allowCleartextCredentials',
+      'in the clear',
+    ],
+    [
+      'tokens without an issuer',
+      { kafkaTls: true, kafkaSaslMechanism: 'oauthbearer' },
+      'kafkaSaslMechanism, kafkaOauthTokenUrl, kafkaOauthClientId, kafkaOauthClientSecretFile',
+      'needs all three',
+    ],
+    [
+      'a scope without tokens',
+      { kafkaOauthScope: 's' },
+      'kafkaSaslMechanism, kafkaOauthScope, kafkaOauthCaFile',
+      'with oauthbearer only',
+    ],
+    [
+      'a Kafka token in the clear',
+      { kafkaSaslMechanism: 'oauthbearer', ...oauth },
+      'kafkaTls, kafkaSaslMechanism, kafkaBrokers, allowCleartextCredentials',
+      'in the clear',
+    ],
+    [
+      'the secret of the tokens in the clear',
+      { kafkaTls: true, kafkaSaslMechanism: 'oauthbearer', ...oauth, kafkaOauthTokenUrl: 'http://idp/token' },
+      'kafkaOauthTokenUrl, allowCleartextCredentials',
+      'use https://',
+    ],
+    [
+      'more copies to wait for than there are',
+      { topicReplication: 1 },
+      'topicMinInsyncReplicas, topicReplication',
+      'must not be above',
+    ],
+    [
+      'one copy without a name for it',
+      { topicMinInsyncReplicas: 1 },
+      'topicMinInsyncReplicas, unsafeTopics',
+      'name the topics',
+    ],
+    ['credentials in a shard', { rabbitShards: [`a=amqps://u:${canary}@mq`] }, 'rabbitShards', 'credentials'],
+    ['a shard without a name', { rabbitShards: ['amqps://mq'] }, 'rabbitShards', 'name=amqps://'],
+    ['a shard with options', { rabbitShards: ['a=amqps://mq?heartbeat=0'] }, 'rabbitShards', 'without options'],
+    ['a shard of another protocol', { rabbitShards: ['a=https://mq'] }, 'rabbitShards', 'name=amqps://'],
+    ['two shards of one name', { rabbitShards: ['a=amqps://one', 'a=amqps://two'] }, 'rabbitShards', 'of its own'],
+    ['a RabbitMQ user without a password', { rabbitUsername: 'u' }, 'rabbitUsername, rabbitPasswordFile', 'both'],
+    [
+      'a RabbitMQ certificate without TLS',
+      { rabbitShards: ['a=amqp://localhost'], rabbitCaFile: 'c' },
+      'rabbitShards, rabbitCaFile, rabbitCertFile',
+      'amqps:// only',
+    ],
+    [
+      'a RabbitMQ password in the clear',
+      { rabbitShards: ['a=amqp://mq'] },
+      'rabbitShards, allowCleartextCredentials',
+      'use amqps://',
+    ],
+  ])('given %s, then that is refused', (_, changed, subject, problem) => {
+    const found = problemsOf(streamRole, { options: { ...stream, ...changed } })
+    expect(found).toEqual({ [subject]: expect.stringContaining(problem) })
+    expect(JSON.stringify(found)).not.toContain(canary)
+  })
+
+  test('given what the refusals ask for, then it is taken', () => {
+    const taken = [
+      { kafkaTls: true, kafkaCertFile: 'c', kafkaKeyFile: 'k', kafkaCaFile: 'a' },
+      { kafkaTls: true, kafkaSaslMechanism: 'plain', kafkaSaslUsername: 'u', kafkaSaslPasswordFile: 'p' },
+      { kafkaSaslMechanism: 'scram-sha-512', kafkaSaslUsername: 'u', kafkaSaslPasswordFile: 'p' },
+      { kafkaTls: true, kafkaSaslMechanism: 'oauthbearer', ...oauth, kafkaOauthScope: 's', kafkaOauthCaFile: 'c' },
+      { kafkaTls: true, kafkaSaslMechanism: 'oauthbearer', ...oauth, kafkaOauthTokenUrl: 'http://[::1]:1/token' },
+      { topicReplication: 1, topicMinInsyncReplicas: 1, unsafeTopics: 'one,two' },
+      { rabbitShards: ['a=amqp://mq', 'b=amqps://mq'], rabbitCaFile: 'c', allowCleartextCredentials: 'true' },
+      { rabbitShards: 'a=amqp://localhost:1,b=amqp://127.1.2.3:2,c=amqp://[::1]:3/x' },
+    ]
+    for (const changed of taken)
+      expect(() => loadConfig(streamRole, { environment: {}, options: { ...stream, ...changed } })).not.toThrow()
+  })
+
+  test('given lists, then the redacted configuration shows them as one text, and files as set', () => {
+    const { config } = loadConfig(streamRole, { environment: {}, options: stream })
+    expect(redactedConfig(streamRole, config)).toMatchObject({
+      kafkaBrokers: 'kafka-1:9092, [::1]:9092',
+      keyringFile: 'set',
+      unsafeTopics: '',
+    })
+  })
+})
+
 describe('secrets', () => {
   test('given files of secrets, then the redacted configuration shows only that they are set', () => {
     const { config } = load({ options: { clientSecretFile: `/etc/${canary}` } })
-    const shown = redactedConfig(config)
+    const shown = redactedConfig(devRole, config)
     expect(shown['clientSecretFile']).toBe('set')
     expect(shown).toMatchObject({ httpPort: 7470, autoCreateTopics: true })
     expect(shown).not.toHaveProperty('keyringFile')
@@ -249,6 +494,38 @@ describe('secrets', () => {
       expect.objectContaining({
         details: { clientSecretFile: expect.stringContaining('cannot be opened') },
       }),
+    )
+  })
+})
+
+describe('several files', () => {
+  test('given files that cannot be read, then all are told at once, and those that were not given are fine', () => {
+    const open = join(folder, 'open')
+    writeFileSync(open, '-----BEGIN PRIVATE KEY-----', { mode: 0o644 })
+    const reads = new FileReads()
+    expect(reads.secret('kafkaSaslPasswordFile', undefined)).toBeUndefined()
+    expect(reads.pem('kafkaCaFile', open)).toContain('BEGIN')
+    reads.pem('kafkaKeyFile', open, 'secret')
+    reads.secret('rabbitPasswordFile', join(folder, 'none'))
+    expect(() => reads.check()).toThrow(
+      expect.objectContaining({
+        details: {
+          kafkaKeyFile: expect.stringContaining('set its mode to 0600'),
+          rabbitPasswordFile: expect.stringContaining('cannot be opened'),
+        },
+      }),
+    )
+    new FileReads().check()
+  })
+
+  test('given a file that is no PEM, or a folder, then that is told without quoting it', () => {
+    const path = join(folder, 'text')
+    writeFileSync(path, canary)
+    expect(() => readPemFile('kafkaCaFile', path, 'public')).toThrow(
+      expect.objectContaining({ details: { kafkaCaFile: 'its file is not PEM' } }),
+    )
+    expect(() => readPemFile('kafkaCaFile', folder, 'public')).toThrow(
+      expect.objectContaining({ details: { kafkaCaFile: 'its file is not a file' } }),
     )
   })
 })

@@ -70,6 +70,15 @@ describe('opening blocks', () => {
     expect(await errorOf(() => opener.open(place, sealed))).toBe('BLOCK_DAMAGED')
   })
 
+  test('given a place that names its tenant, then the data key is wrapped for that one, and for no other', async () => {
+    const { world, opener } = await opening('owned')
+    const owned = { ...place, tenant: 'blue' }
+    const sealed = await new BlockSealer({ ...world, tenant: 'acme' }).seal(blockOf('hello', place.partition), owned)
+    expect(await errorOf(() => opener.open(place, sealed))).toBe('BLOCK_DAMAGED')
+    expect((await opener.open(owned, sealed)).data).toHaveLength(5)
+    expect((await new BlockOpener({ ...world, tenant: 'blue' }).open(place, sealed)).data).toHaveLength(5)
+  })
+
   test('given any single flipped bit, then the block does not open, cached key or not', async () => {
     const { opener, sealed } = await opening('flips')
     const { kekId } = readSealedHeader(sealed)

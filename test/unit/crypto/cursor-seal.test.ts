@@ -87,11 +87,25 @@ describe('sealed cursors', () => {
     expect(await errorOf(() => openCursor(keys, scope, Uint8Array.from([...cursor, 0])))).toBe('BAD_CURSOR')
   })
 
-  test('given a key that is gone, then the cursor is refused; given one rotation, then it opens', async () => {
+  test('given rotations, then the cursor opens; given its key was dropped, then it is refused', async () => {
     const cursor = new CursorSealer(keys, scope, random).seal(content)
-    const once = keys.rotated(random, clock)
-    expect(openCursor(once, scope, cursor)).toEqual(content)
-    expect(await errorOf(() => openCursor(once.rotated(random, clock), scope, cursor))).toBe('BAD_CURSOR')
+    const twice = keys.rotated(random, clock).rotated(random, clock)
+    expect(openCursor(twice, scope, cursor)).toEqual(content)
+    expect(await errorOf(() => openCursor(twice.without(keys.currentId), scope, cursor))).toBe('BAD_CURSOR')
+  })
+
+  test('given another current key was adopted, then the sealer goes on with it, and what was kept of a dropped one is gone', async () => {
+    const held = GatewayKeys.parse(keys.toText())
+    const sealer = new CursorSealer(held, scope, random)
+    const before = sealer.seal(content)
+    expect(openCursor(held, scope, before)).toEqual(content)
+    const rotated = held.rotated(random, clock)
+    const { currentId } = rotated
+    held.adopt(rotated.without(held.currentId))
+    const after = sealer.seal(content)
+    expect(Buffer.from(after.subarray(9, 13)).toString('hex')).toBe(currentId)
+    expect(openCursor(held, scope, after)).toEqual(content)
+    expect(await errorOf(() => openCursor(held, scope, before))).toBe('BAD_CURSOR')
   })
 
   test('given more sessions than subkeys are kept, then their cursors still open', () => {

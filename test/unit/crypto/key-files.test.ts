@@ -4,8 +4,14 @@ import { join } from 'node:path'
 import { inspect } from 'node:util'
 import { afterEach, beforeEach, describe, expect, test } from 'vitest'
 import { SimulatedClock } from '../../../src/adapters/clock/simulated-clock.ts'
-import { loadOrCreateGatewayKeys, rotateGatewayKeys } from '../../../src/adapters/keyring/key-files.ts'
-import { addKek, destroyKek, openKeyring } from '../../../src/adapters/keyring/keyring-provider.ts'
+import {
+  changeGatewayKeys,
+  loadOrCreateGatewayKeys,
+  reloadGatewayKeys,
+} from '../../../src/adapters/keyring/key-files.ts'
+import { rotateKek, shredKek } from '../../../src/adapters/keyring/keyring-edits.ts'
+import { changeKeyring } from '../../../src/adapters/keyring/keyring-file.ts'
+import { openKeyring } from '../../../src/adapters/keyring/keyring-provider.ts'
 import { SeededRandom } from '../../../src/adapters/random/seeded-random.ts'
 import { GatewayKeys } from '../../../src/crypto/gateway-keys.ts'
 import { errorOf, topicA } from './crypto-fixtures.ts'
@@ -14,6 +20,7 @@ const clock = new SimulatedClock()
 const random = new SeededRandom('key files')
 const make = { create: true, random, clock }
 const load = { create: false, random, clock }
+const source = { random, clock }
 const context = { topicId: topicA, tenant: 'acme' }
 
 let folder: string
@@ -91,7 +98,7 @@ describe.each(kinds)('a %s on disk', (_, open) => {
     await open(make)
     const text = await readFile(path, 'utf8')
     const changes: readonly [RegExp, string][] = [
-      [/"version": 1/, '"version": 2'],
+      [/"version": \d/, '"version": 3'],
       [/"current": "[^"]+"/, '"current": "00000000"'],
       [/("key"|"secret"): "..../, '$1: "'],
       [/"createdAt": "/, '"createdAt": "x'],
@@ -131,7 +138,7 @@ describe('two kinds of key files', () => {
 describe('the keyring of a data folder', () => {
   test('given the ring it was made with, also rotated, then it opens; given another, then it is wrong', async () => {
     const { ringId } = await openKeyring(path, make)
-    await addKek(path, { random, clock })
+    await changeKeyring(path, source, rotateKek(source))
     expect((await openKeyring(path, { ...load, expectedRingId: ringId })).ringId).toBe(ringId)
     const other = join(folder, 'other.json')
     await openKeyring(other, make)
@@ -151,29 +158,63 @@ describe('the keyring of a data folder', () => {
     const keyring = await openKeyring(path, make)
     const { kekId } = await keyring.generate(context)
     const text = await readFile(path, 'utf8')
-    await expect(destroyKek(path, kekId, { random })).rejects.toThrow('not current')
+    await expect(changeKeyring(path, source, shredKek(kekId, true))).rejects.toThrow('is the current KEK')
     expect(await readFile(path, 'utf8')).toBe(text)
   })
 
   test('given a rotation, then the file stays 0600 and nothing is left beside it', async () => {
     await openKeyring(path, make)
-    await addKek(path, { random, clock })
+    await changeKeyring(path, source, rotateKek(source))
     expect((await stat(path)).mode & 0o777).toBe(0o600)
     expect(await readdir(folder)).toEqual(['keys.json'])
   })
 })
 
 describe('gateway keys', () => {
-  test('given rotations on disk, then two keys live and the newest is current', async () => {
+  test('given rotations on disk, then all keys live and the newest is current', async () => {
     const first = await loadOrCreateGatewayKeys(path, make)
-    const second = await rotateGatewayKeys(path, { random, clock })
-    expect(second.ids).toEqual([second.currentId, first.currentId])
-    const third = await rotateGatewayKeys(path, { random, clock })
-    expect(third.ids).toEqual([third.currentId, second.currentId])
-    expect((await loadOrCreateGatewayKeys(path, load)).toText()).toBe(third.toText())
+    const ids = [first.currentId]
+    for (let turn = 0; turn < 4; turn += 1)
+      ids.unshift(
+        await changeGatewayKeys(path, source, (keys) => {
+          const rotated = keys.rotated(random, clock)
+          return { keys: rotated, value: rotated.currentId }
+        }),
+      )
+    const read = await loadOrCreateGatewayKeys(path, load)
+    expect(read.ids).toEqual(ids)
+    expect(read.currentId).toBe(ids[0])
+    expect(read.revision).toBe(5)
+    await reloadGatewayKeys(path, first)
+    expect(first.toText()).toBe(read.toText())
   })
 
-  test('given a third key or the same id twice in the text, then it is unreadable', async () => {
+  test('given an older copy of the file, when it is reloaded, then it is wrong and the loaded keys go on', async () => {
+    const keys = await loadOrCreateGatewayKeys(path, make)
+    const older = await readFile(path, 'utf8')
+    await changeGatewayKeys(path, source, (former) => ({ keys: former.rotated(random, clock), value: undefined }))
+    await reloadGatewayKeys(path, keys)
+    const { currentId } = keys
+    await writeFile(path, older)
+    expect(await errorOf(() => reloadGatewayKeys(path, keys))).toBe('KEYRING_WRONG')
+    expect(keys.currentId).toBe(currentId)
+  })
+
+  test('given 64 keys, then there is no room for one more, and a file with 65 is unreadable', async () => {
+    let keys = GatewayKeys.generate(random, clock)
+    while (!keys.isFull) keys = keys.rotated(random, clock)
+    expect(keys.ids).toHaveLength(64)
+    expect(() => keys.rotated(random, clock)).toThrow('no room')
+    const text = keys.toText()
+    const extra = GatewayKeys.generate(random, clock).toText()
+    const entry = /\{\s+"id"[^}]+\}/.exec(extra)?.[0] ?? ''
+    expect(GatewayKeys.parse(text).ids).toHaveLength(64)
+    expect(await errorOf(() => GatewayKeys.parse(text.replace('"keys": [', `"keys": [${entry},`)))).toBe(
+      'KEYRING_UNREADABLE',
+    )
+  })
+
+  test('given no key or the same id twice in the text, then it is unreadable', async () => {
     const keys = GatewayKeys.generate(random, clock)
     const parsed: unknown = JSON.parse(keys.toText())
     if (typeof parsed !== 'object' || parsed === null || !('keys' in parsed) || !Array.isArray(parsed.keys))

@@ -2,10 +2,13 @@
 // and every other language's SDK.
 import { describe, expect, test } from 'vitest'
 import { SimulatedClock } from '../../../src/adapters/clock/simulated-clock.ts'
+import { keyringText, parseKeyring } from '../../../src/adapters/keyring/keyring-content.ts'
+import { KeyringProvider } from '../../../src/adapters/keyring/keyring-provider.ts'
 import { BlockOpener } from '../../../src/crypto/block-opener.ts'
 import { BlockSealer } from '../../../src/crypto/block-sealer.ts'
 import { CursorSealer, openCursor } from '../../../src/crypto/cursor-seal.ts'
 import { GatewayKeys } from '../../../src/crypto/gateway-keys.ts'
+import { decodeServiceWrap, encodeServiceWrap } from '../../../src/crypto/service-wrap.ts'
 import {
   openSessionToken,
   principalHash,
@@ -22,10 +25,11 @@ import {
   parseTopicName,
 } from '../../../src/protocol/ids.ts'
 import { mode } from '../../../src/protocol/messages.ts'
+import keyFiles from '../../vectors/key-files.json' with { type: 'json' }
 import blocks from '../../vectors/sealed-block.json' with { type: 'json' }
 import cursors from '../../vectors/sealed-cursor.json' with { type: 'json' }
 import tokens from '../../vectors/session-token.json' with { type: 'json' }
-import { FixedRandom, hex, unhex } from './crypto-fixtures.ts'
+import { errorOf, FixedRandom, hex, unhex } from './crypto-fixtures.ts'
 import {
   openBlockByTheBook,
   openCursorByTheBook,
@@ -129,6 +133,52 @@ function contentOf({ content }: TokenCase): SessionTokenContent {
   }
 }
 
+describe('key file vectors', () => {
+  const [old, now] = keyFiles.keyrings.map(({ text }) => parseKeyring(text))
+  const ringOfVectors = (): KeyringProvider =>
+    new KeyringProvider('', parseKeyring(keyFiles.keyrings[1]?.text ?? ''), new FixedRandom())
+
+  test('given version 2, then it is written again byte for byte, and says what stands in it', () => {
+    if (now === undefined) throw new Error('no vector')
+    expect(keyringText(now)).toBe(keyFiles.keyrings[1]?.text)
+    expect(now.keks.map(({ state }) => state.kind)).toEqual(['destroyed', 'active', 'revoked', 'active'])
+    expect(now.topics).toEqual([
+      { topicId: '00112233445566778899aabbccddeeff', topic: 'orders', current: 'kek-0000000000000004' },
+    ])
+  })
+
+  test('given version 1, then it is the same ring, before any revision', () => {
+    expect(old).toMatchObject({ ringId: now?.ringId, revision: 0, current: now?.current, topics: [] })
+    expect(old?.keks.map(({ state }) => state.kind)).toEqual(['destroyed', 'active'])
+  })
+
+  test.each(keyFiles.wrapped)(
+    'given a data key $name, then it unwraps, and that KEK is current for its topic',
+    async (vector) => {
+      const context = { topicId: parseTopicId(vector.topicId), tenant: vector.tenant }
+      const ring = ringOfVectors()
+      expect(hex(await ring.unwrap(vector.kekId, unhex(vector.wrapped), context))).toBe(vector.dataKey)
+      expect(ring.isCurrent(vector.kekId, context)).toBe(true)
+      expect(await errorOf(() => ring.unwrap('kek-0000000000000001', unhex(vector.wrapped), context))).toBe(
+        'KEY_SHREDDED',
+      )
+      expect(await errorOf(() => ring.unwrap('kek-0000000000000003', unhex(vector.wrapped), context))).toBe(
+        'KEY_UNAVAILABLE',
+      )
+    },
+  )
+
+  test.each(keyFiles.serviceWraps)('given $name, then it is made and read exactly so', (vector) => {
+    const context = { topicId: parseTopicId(vector.topicId), tenant: vector.tenant }
+    expect(hex(encodeServiceWrap(vector.kekId, unhex(vector.cipherText), context))).toBe(vector.wrapped)
+    expect(hex(decodeServiceWrap(vector.kekId, unhex(vector.wrapped), context))).toBe(vector.cipherText)
+  })
+
+  test.each(keyFiles.gatewayKeys)('given $name, then they are written again byte for byte', ({ text }) => {
+    expect(GatewayKeys.parse(text).toText()).toBe(text)
+  })
+})
+
 /** Hands out the one data key of a vector. */
 function oneKey(vector: BlockCase): KeyProvider {
   const refuse = async (): Promise<never> => {
@@ -146,6 +196,9 @@ function oneKey(vector: BlockCase): KeyProvider {
     },
     rewrap: refuse,
     describe: refuse,
+    isCurrent: () => true,
+    refusalOf: () => undefined,
+    onChange: () => () => {},
     close: async () => undefined,
   }
 }

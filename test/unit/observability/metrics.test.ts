@@ -1,9 +1,10 @@
 // Owns: that the catalogue holds its rules, that counting shows up in the text, and that it stays bounded.
 import { describe, expect, test } from 'vitest'
 import type { ApiMetrics } from '../../../src/api-tier/api-metrics.ts'
+import { sessionMachine } from '../../../src/fsm/server/session.machine.ts'
 import { type MetricDefinition, metricCatalogue } from '../../../src/observability/metric-catalogue.ts'
 import { createMetrics, nullMetrics } from '../../../src/observability/metrics.ts'
-import { apiTierMetrics, streamTierMetrics } from '../../../src/observability/tier-metrics.ts'
+import { apiTierMetrics, sessionStateNames, streamTierMetrics } from '../../../src/observability/tier-metrics.ts'
 import type { StreamMetrics } from '../../../src/stream-tier/stream-metrics.ts'
 
 const definitions: readonly (readonly [string, MetricDefinition])[] = Object.entries(metricCatalogue)
@@ -116,12 +117,18 @@ describe('what the tiers count', () => {
     api.call('read', 'SESSION_GONE', 1)
     api.tcpConnections(1)
     api.decodeFailure('json')
+    api.switchWaiting('call', 1)
     const text = registry.text()
     expect(await sample(text, 'trunkline_requests_total{method="read",outcome="SESSION_GONE"}')).toBe(1)
     expect(await sample(text, 'trunkline_request_duration_seconds_sum{method="read"}')).toBeCloseTo(2.001)
     expect(await sample(text, 'trunkline_errors_total{name="SESSION_GONE"}')).toBe(1)
     expect(await sample(text, 'trunkline_tcp_connections')).toBe(1)
     expect(await sample(text, 'trunkline_decode_failures_total{front="json"}')).toBe(1)
+    expect(await sample(text, 'trunkline_switch_waiting{kind="call"}')).toBe(1)
+  })
+
+  test('given the states that are counted, then they are the states of the machine', () => {
+    expect([...sessionStateNames, 'closed']).toEqual(Object.keys(sessionMachine.states))
   })
 
   test('given what the stream tier counts, then each call shows in its own metric', async () => {
@@ -141,7 +148,17 @@ describe('what the tiers count', () => {
     stream.lookedUp(false)
     stream.fetched('tail', 3)
     stream.tailWaiters(1)
-    stream.takenOver('fenced')
+    stream.takenOver('fenced', 1_500)
+    stream.fenced('failed', 10_000)
+    stream.sealed('KEY_UNAVAILABLE', 20)
+    stream.openTook(3)
+    stream.appending(1)
+    stream.pending(1)
+    stream.pending(1)
+    stream.pending(-1)
+    stream.allocating(1)
+    stream.drained('cut', 250)
+    stream.sessionStates((state) => (state === 'open' ? 7 : 0))
     const expected: Readonly<Record<string, number>> = {
       'trunkline_node_calls_total{method="allocate",outcome="NO_CAPACITY"}': 1,
       'trunkline_node_call_duration_seconds_sum{method="allocate"}': 0.005,
@@ -167,6 +184,19 @@ describe('what the tiers count', () => {
       'trunkline_fetched_records_total{lane="tail"}': 3,
       trunkline_tail_waiters: 1,
       'trunkline_take_overs_total{outcome="fenced"}': 1,
+      'trunkline_take_over_duration_seconds_sum{outcome="fenced"}': 1.5,
+      'trunkline_fences_total{outcome="failed"}': 1,
+      trunkline_fence_duration_seconds_sum: 10,
+      'trunkline_blocks_sealed_total{outcome="KEY_UNAVAILABLE"}': 1,
+      trunkline_seal_duration_seconds_sum: 0.02,
+      trunkline_open_duration_seconds_sum: 0.003,
+      trunkline_append_batches_in_flight: 1,
+      trunkline_append_pending_entries: 1,
+      trunkline_allocations_running: 1,
+      'trunkline_drains_total{outcome="cut"}': 1,
+      trunkline_drain_duration_seconds_sum: 0.25,
+      'trunkline_session_states{state="open"}': 7,
+      'trunkline_session_states{state="closing"}': 0,
     }
     const text = registry.text()
     const found = await Promise.all(

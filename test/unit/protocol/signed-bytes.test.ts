@@ -37,6 +37,13 @@ interface Vectors {
   readonly c2s: string
   readonly s2c: string
   readonly cases: readonly Case[]
+  readonly errorsWithoutTurn: readonly {
+    readonly method: MethodName
+    readonly proof: Json
+    readonly error: Json
+    readonly errorBytes: string
+    readonly errorMac: string
+  }[]
 }
 
 type Signed = { readonly proof?: Proof | undefined }
@@ -64,6 +71,17 @@ describe('signed bytes', () => {
       expect(bytesToHex(replyMac(keys, method, proof, reply))).toBe(each.replyMac)
       expect(bytesToHex(errorSignedBytes(method, proof, error))).toBe(each.errorBytes)
       expect(bytesToHex(errorMac(keys, method, proof, error))).toBe(each.errorMac)
+    }
+  })
+
+  it('Given the vectors of errors without a turn, When signed, Then bytes and MACs are as drawn, and the own mac is left out', () => {
+    expect(vectors.errorsWithoutTurn.length).toBeGreaterThan(0)
+    for (const { method, ...each } of vectors.errorsWithoutTurn) {
+      const { proof } = fromJson(methodSchemas.ack.request, { session: '00', n: 1, proof: each.proof })
+      const error = fromJson(schemas.TrunklineError, each.error)
+      expect(bytesToHex(errorSignedBytes(method, proof, error))).toBe(each.errorBytes)
+      expect(verifyError(keys, method, proof, { ...error, mac: hexToBytes(each.errorMac) })).toBe(true)
+      expect(verifyError(keys, method, proof, error)).toBe(false)
     }
   })
 

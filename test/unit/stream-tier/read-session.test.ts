@@ -56,6 +56,20 @@ describe('R1 the kept batch', () => {
     expect(world.defects).toEqual([])
   })
 
+  it('given an ack, then the next fetch begins with the partition whose turn is next; given a nack, as before', async () => {
+    await delivered(1, 'a')
+    await nack({ n: 1, delayMs: 0 })
+    void read({ n: 2 })
+    await world.clock.advance(1)
+    expect(world.fetches[0]?.options.turn).toBeUndefined()
+    world.found('a')
+    await settle(world)
+    await ack({ n: 2 })
+    void read({ n: 3 })
+    await settle(world)
+    expect(world.fetches[0]?.options.turn).toBe(1)
+  })
+
   it('given another read while one is fetched, then STEP_BUSY, and the first is answered', async () => {
     const first = read({ n: 1 })
     expect(nameOf(await read({ n: 2 }))).toBe('STEP_BUSY')

@@ -43,7 +43,7 @@ function bootingNode(): { node: StreamNode; opened: () => void; refused: () => v
     incarnation: writer.identity,
     log,
     switchboard: hub.connect(),
-    keys: {} as KeyProvider,
+    keys: { onChange: () => () => {} } as unknown as KeyProvider,
     gatewayKeys: GatewayKeys.generate(random, clock),
     clock,
     random,

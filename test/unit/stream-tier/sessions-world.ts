@@ -9,6 +9,7 @@ import type {
   AppendRecord,
   LogWriter,
   RetireReason,
+  TopicFormat,
   TopicPartition,
 } from '../../../src/ports/event-log.ts'
 import { buildBlock } from '../../../src/protocol/block.ts'
@@ -30,12 +31,14 @@ import type { Session } from '../../../src/stream-tier/session.ts'
 import { bindSessionMachine } from '../../../src/stream-tier/session-actions.ts'
 import { Sessions } from '../../../src/stream-tier/sessions.ts'
 import { AppendLanes } from '../../../src/stream-tier/write/append-lanes.ts'
+import { StagedBytes } from '../../../src/stream-tier/write/staged-bytes.ts'
 import { WriteSession } from '../../../src/stream-tier/write-session.ts'
 
 export const topicId = parseTopicId('00112233445566778899aabbccddeeff')
 export const producerA = parseProducerId('a'.repeat(32))
 export const leaseMs = 60_000
 const partitions = 4
+const bufferBytesMax = 1_000_000
 const scope = { clusterId: 'c', tenant: 't', topicId }
 const text = (value: string): Uint8Array => new TextEncoder().encode(value)
 
@@ -96,14 +99,18 @@ export class SessionsWorld {
   /** What the log says where it ends; tests may replace it. */
   ends: () => Promise<readonly number[]> = async () => Array.from({ length: partitions }, () => 500)
   readonly #lanes: AppendLanes
+  /** Of a node with this buffer; a client may stage a fifth of it. */
+  readonly staged = new StagedBytes({ clientBytesMax: bufferBytesMax / 5, appendBufferBytes: bufferBytesMax })
   readonly #keys: GatewayKeys
   readonly #cursors: SessionCursors
   readonly #machine: ReturnType<typeof bindSessionMachine>
+  /** Of the sessions that are made next. */
+  format: TopicFormat = 'sealed'
   #made = 0
 
   constructor(sessionsMax = 100) {
     this.sessions = new Sessions({ clock: this.clock, leaseMs, sessionsMax })
-    this.#lanes = new AppendLanes({ writer: this.log, bufferBytesMax: 1_000_000, clock: this.clock })
+    this.#lanes = new AppendLanes({ writer: this.log, bufferBytesMax, clock: this.clock })
     this.#keys = GatewayKeys.generate(this.random, this.clock)
     this.#cursors = new SessionCursors(this.#keys, scope, this.random)
     this.#machine = bindSessionMachine(
@@ -128,10 +135,11 @@ export class SessionsWorld {
   takingOver(producerId: ProducerId = producerA): Client<WriteSession> {
     const conversation = this.#conversation(8)
     const session = new WriteSession(this.#base(conversation), {
-      topic: { name: parseTopicName('t'), topicId, partitions, format: 'sealed', createdAtMs: 0 },
+      topic: { name: parseTopicName('t'), topicId, partitions, format: this.format, createdAtMs: 0 },
       partitions,
       producerId,
       lanes: this.#lanes,
+      staged: this.staged,
       sealer: { seal: (block) => this.#seal(block) },
       cursors: this.#cursors,
       from: Array.from({ length: partitions }, () => 0),
@@ -169,7 +177,7 @@ export class SessionsWorld {
     if (fetch === undefined) throw new Error('nothing is fetched')
     const blocks = payloads.length === 0 ? [] : [{ ...blockOf(0, ...payloads), offset: 7 }]
     const next = Array.from({ length: partitions }, (_, at) => ({ offset: at === 0 ? 8 : 0, index: 0 }))
-    fetch.answer.resolve({ kind: 'batch', blocks, count: payloads.length, next, atEnd: true })
+    fetch.answer.resolve({ kind: 'batch', blocks, count: payloads.length, next, turn: 1, atEnd: true })
   }
 
   /** By partition, what the cursor of an answer says. */

@@ -5,7 +5,7 @@ import { decodeRecordHeader } from '../../../src/protocol/record-header.ts'
 import { writeHash } from '../../../src/protocol/write-hash.ts'
 import type { Answered } from '../../../src/stream-tier/conversation.ts'
 import type { WriteSession } from '../../../src/stream-tier/write-session.ts'
-import { blockOf, type Client, isSettled, nameOf, replyOf, SessionsWorld, settle } from './sessions-world.ts'
+import { blockOf, type Client, isSettled, nameOf, replyOf, SessionsWorld, settle, topicId } from './sessions-world.ts'
 
 const session = new Uint8Array()
 let world: SessionsWorld
@@ -256,6 +256,63 @@ describe('W5 the end', () => {
     )
     const again = await writer.ask((proof) => writer.session.dispose({ proof, session }), 1)
     expect(world.offsetsOf(again)[0]).toBe(101)
+  })
+})
+
+describe('W6 a topic made anew', () => {
+  it('given a refusal as TOPIC_CHANGED, then the write hears so, nothing behind it is sent, and the session ends', async () => {
+    const [first, second] = [commit(1, blockOf(0, 'a')), commit(2, blockOf(0, 'b'))]
+    await settle(world)
+    expect(world.log.out[0]?.at).toEqual({ topic: 't', partition: 0, topicId })
+    world.log.refuse('TOPIC_CHANGED')
+    expect([nameOf(await first), nameOf(await second)]).toEqual(['TOPIC_CHANGED', 'WRITE_HELD'])
+    expect([atLog(), world.reasons, world.defects, world.unknown]).toEqual([[], ['released'], [], []])
+    expect(nameOf(await commit(3, blockOf(0, 'c')))).toBe('SESSION_GONE')
+  })
+
+  it('given parts of which one landed before, then the write is held for the client to take elsewhere', async () => {
+    const first = commit(1, blockOf(0, 'a'), blockOf(1, 'b'))
+    await settle(world)
+    world.log.land()
+    world.log.refuse('TOPIC_CHANGED')
+    await settle(world)
+    expect([nameOf(await first), world.reasons, world.defects]).toEqual(['WRITE_HELD', ['released'], []])
+  })
+})
+
+describe('a plain topic', () => {
+  beforeEach(() => {
+    world = new SessionsWorld()
+    world.format = 'plain'
+    writer = world.writer()
+  })
+
+  it('given a write, then its events are records of their own, and the answer and the cursor say so', async () => {
+    world.sealFault = 'KEY_UNAVAILABLE' // Nothing is sealed: no key is asked for.
+    const answer = commit(1, blockOf(0, 'a', 'b', 'c'), blockOf(1, 'd'))
+    await settle(world)
+    expect(atLog()).toEqual([['1.0', '1.0', '1.0'], ['1.1']])
+    world.log.land()
+    world.log.land()
+    const told = await answer
+    expect(replyOf(told)).toMatchObject({
+      published: true,
+      parts: [
+        { part: 0, partition: 0, state: 1, offset: 100, perEvent: true },
+        { part: 1, partition: 1, state: 1, offset: 103, perEvent: true },
+      ],
+    })
+    // Behind the last record of each part.
+    expect(world.offsetsOf(told)).toEqual([103, 104, 0, 0])
+    expect([world.published, world.bufferedBytes]).toEqual([4, 0])
+  })
+
+  it('given a staged write, then its records count against the buffer until it ends', async () => {
+    await stage(1, blockOf(0, 'a', 'b', 'c'))
+    const held = world.bufferedBytes
+    expect(held).toBeGreaterThan(blockOf(0, 'a', 'b', 'c').data.length)
+    writer.session.send({ type: 'NODE_CLOSED' })
+    expect(world.bufferedBytes).toBe(0)
   })
 })
 

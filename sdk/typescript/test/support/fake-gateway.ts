@@ -5,6 +5,7 @@
 import { SimulatedClock } from '../../../../src/adapters/clock/simulated-clock.ts'
 import { SeededRandom } from '../../../../src/adapters/random/seeded-random.ts'
 import { readBlock } from '../../../../src/protocol/block.ts'
+import { errorFromStruct, errorToStruct } from '../../../../src/protocol/error-struct.ts'
 import { TrunklineError } from '../../../../src/protocol/errors.ts'
 import { defaultLimits } from '../../../../src/protocol/limits.ts'
 import {
@@ -27,6 +28,7 @@ import {
   type WriteOutcome,
   type WriteRequest,
 } from '../../../../src/protocol/messages.ts'
+import { deriveMacKeys, replyMac, verifyRequest } from '../../../../src/protocol/signed-bytes.ts'
 import {
   issueChallenge,
   judgeTurn,
@@ -64,6 +66,12 @@ export type Fault =
   | { readonly kind: 'delay-request'; readonly delayMs: number }
   /** Runs twice; the first answer counts. */
   | { readonly kind: 'duplicate' }
+  /** Somebody on the way changes the answer, or answers in the gateway's place. */
+  | { readonly kind: 'forge'; readonly runs: boolean; readonly answer: (reply: object) => object | TrunklineError }
+
+/** Of every session here. */
+const secret = new Uint8Array(32).fill(7)
+const keys = deriveMacKeys(secret)
 
 interface StoredWrite {
   readonly producer: number
@@ -175,7 +183,13 @@ export class FakeGateway implements Transport {
     this.#counts.set(method, countOfMethod)
     this.calls.push({ method, request })
     const fault = this.fault({ method, request, count: this.calls.length, countOfMethod })
-    const run = (): Promise<ReplyOf<M>> => this.#run(method, request, options.timeoutMs) as Promise<ReplyOf<M>>
+    const run = async (): Promise<ReplyOf<M>> => {
+      if (method !== 'allocate' && method !== 'describe' && !verifyRequest(keys, method, request))
+        throw new TrunklineError('BAD_PROOF')
+      const reply = (await this.#run(method, request, options.timeoutMs)) as ReplyOf<M>
+      if (method === 'allocate' || !('turn' in reply)) return reply
+      return { ...reply, turn: { ...reply.turn, mac: replyMac(keys, method, request.proof, reply) } }
+    }
     switch (fault.kind) {
       case 'pass':
         return this.#within(options.timeoutMs, run())
@@ -197,6 +211,11 @@ export class FakeGateway implements Transport {
       }
       case 'delay-request':
         return this.#within(options.timeoutMs, this.#sleep(fault.delayMs).then(run))
+      case 'forge': {
+        const forged = fault.answer(fault.runs ? await run().catch(() => ({})) : {})
+        if (forged instanceof TrunklineError) throw errorFromStruct(errorToStruct(forged))
+        return forged as ReplyOf<M>
+      }
       case 'duplicate': {
         const first = run()
         const second = run()
@@ -281,7 +300,7 @@ export class FakeGateway implements Transport {
     this.#sessions.set(session.token, session)
     return {
       session: bytesOf(session.token),
-      secret: new Uint8Array(32),
+      secret,
       turn: this.#turn(session, 0),
       sessionId: session.token,
       partitions: this.partitions,

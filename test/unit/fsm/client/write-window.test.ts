@@ -20,6 +20,7 @@ const session: OpenSession = {
   token: new Uint8Array(1),
   keepAliveMs: 1,
   windowWrites: 3,
+  proven: false,
   windowBytes: 10,
 }
 const lane: Lane = { nextSeq: 1, challenge: new Uint8Array(1), turnSeq: 1 }
@@ -50,6 +51,14 @@ describe('sending', () => {
 
   it('sends at most the announced writes', () => {
     expect(sendQueued(queued(1, 1, 1, 1), session, lane).sent).toHaveLength(3)
+  })
+
+  it('stays within a window of the oldest unanswered write, however many after it are answered', () => {
+    const { window, lane: next } = sendQueued(queued(1, 1, 1, 1, 1), session, lane)
+    const later = removeWrite(removeWrite(window, 1), 2)
+    expect(sendQueued(later, session, next).sent).toEqual([])
+    const { sent } = sendQueued(removeWrite(later, 0), session, next)
+    expect(sent.map(({ seq }) => seq)).toEqual([4, 5])
   })
 
   it('never lets a small write overtake one that does not fit', () => {

@@ -3,7 +3,7 @@ import { describe, expect, it } from 'vitest'
 import { type NodeEvent, nodeMachine } from '../../../../src/fsm/server/node.machine.ts'
 import { walkMachine } from '../../../support/machine-coverage.ts'
 
-const events = (['BOOTED', 'BOOT_FAILED', 'DRAIN', 'QUIET', 'RETIRED', 'SESSIONS_CLOSED', 'CLOSE'] as const).map(
+const events = (['BOOTED', 'BOOT_FAILED', 'DRAIN', 'QUIET', 'RETIRED', 'SESSIONS_CLOSED', 'TORN_DOWN'] as const).map(
   (type): NodeEvent => ({ type }),
 )
 
@@ -28,7 +28,7 @@ describe('the node machine', () => {
     expect(walk.uncoveredTransitions).toEqual([])
   })
 
-  it('closes its sessions before it is closed, unless it never served, and tears down once', () => {
+  it('closes its sessions before it tears down, unless it never served, and is closed when that is done', () => {
     const { machine, effects } = recorded()
     walkMachine(machine, {
       input: undefined,
@@ -36,8 +36,13 @@ describe('the node machine', () => {
       check: (before, event, after) => {
         const did = effects.splice(0)
         if (before.status !== 'active') return
-        if (after.status === 'done') expect(did.filter((name) => name === 'tearDown')).toHaveLength(1)
-        if (after.status === 'done' && !before.matches('booting')) expect(event.type).toBe('SESSIONS_CLOSED')
+        if (after.status === 'done') {
+          expect(before.matches('tearingDown')).toBe(true)
+          expect(event.type).toBe('TORN_DOWN')
+        }
+        const tearsDown = after.matches('tearingDown') && !before.matches('tearingDown')
+        expect(did.filter((name) => name === 'tearDown')).toHaveLength(tearsDown ? 1 : 0)
+        if (tearsDown) expect(event.type).toBe(before.matches('booting') ? 'BOOT_FAILED' : 'SESSIONS_CLOSED')
         if (after.matches('fenced') && !before.matches('fenced')) expect(did).toContain('closeSessions')
       },
     })
@@ -52,6 +57,6 @@ describe('the node machine', () => {
         if (after.status === 'done') ends.add(String(after.output?.end))
       },
     })
-    expect([...ends].sort()).toEqual(['boot-failed', 'closed', 'drained', 'fenced'])
+    expect([...ends].sort()).toEqual(['boot-failed', 'drained', 'fenced'])
   })
 })

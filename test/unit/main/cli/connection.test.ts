@@ -70,6 +70,7 @@ describe('the gateway of a command', () => {
     ['http://host:80/', { url: 'http://host', tokenUrl: 'http://host/oauth/token' }],
     ['https://host/', { url: 'https://host', tokenUrl: 'https://host/oauth/token' }],
     ['thrift://host:7471', { url: 'thrift://host:7471', httpUrl: undefined, tokenUrl: 'http://host:7470/oauth/token' }],
+    ['thrifts://host', { url: 'thrifts://host', httpUrl: undefined, tokenUrl: 'https://host:7470/oauth/token' }],
   ])('given %s, finds what belongs to it', async (url, expected) => {
     expect(await resolveConnection({ url, ...given() }, folder)).toMatchObject(expected)
   })
@@ -78,12 +79,41 @@ describe('the gateway of a command', () => {
     [{}, /no gateway is known: start `node \S+trunkline\.js dev` here/],
     [{ clientId: 'app' }, 'go together'],
     [{ url: 'host:7470' }, '--url needs'],
-    [{ url: 'ftp://host', clientId: 'a', clientSecretFile: 'SECRET' }, 'neither http:, https: nor thrift:'],
+    [{ url: 'ftp://host', clientId: 'a', clientSecretFile: 'SECRET' }, 'neither http:, https:, thrift: nor thrifts:'],
     [{ url: 'nothing', clientId: 'a', clientSecretFile: 'SECRET' }, 'is not a URL'],
     [{ url: 'http://user:pass@host', clientId: 'a', clientSecretFile: 'SECRET' }, 'carries credentials'],
   ])('given %j, says what is missing', async (options, text) => {
     const withFile = 'clientSecretFile' in options ? { ...options, clientSecretFile: secretFile } : options
     await expect(resolveConnection(withFile, folder)).rejects.toThrow(text)
+  })
+
+  it('given a provider, passes on what a login there needs, and never with the secret of dev.json', async () => {
+    const options = { issuer: 'https://login.example', scope: 'a b', resource: 'https://r', issuerCaFile: '/ca.pem' }
+    const { login } = await resolveConnection({ url: 'http://host', ...given(), ...options }, folder)
+    expect(login).toEqual({ issuer: 'https://login.example', scope: 'a b', resource: 'https://r', caFile: '/ca.pem' })
+    devFile()
+    expect((await resolveConnection({ ...given(), ...options }, folder)).login).toEqual(login)
+    await expect(resolveConnection(options, folder)).rejects.toThrow('--issuer needs --client-id')
+    const both = resolveConnection({ ...given(), issuer: 'https://a', tokenUrl: 'https://b' }, folder)
+    await expect(both).rejects.toThrow('exclude each other')
+  })
+
+  it('given files of TLS, reads them; a key that others can read, or one without its certificate, is refused', async () => {
+    const file = (name: string, mode: number): string => {
+      const path = join(folder, name)
+      writeFileSync(path, `-----BEGIN ${name}-----`, { mode })
+      return path
+    }
+    const url = 'https://host'
+    const [caFile, clientCertFile] = [file('ca', 0o644), file('cert', 0o644)]
+    const [clientKeyFile, open] = [file('key', 0o600), file('open', 0o644)]
+    expect(await resolveConnection({ url, ...given(), caFile, clientCertFile, clientKeyFile }, folder)).toMatchObject({
+      tls: { ca: '-----BEGIN ca-----', cert: '-----BEGIN cert-----', key: '-----BEGIN key-----' },
+    })
+    await expect(resolveConnection({ url, ...given(), clientCertFile }, folder)).rejects.toThrow('go together')
+    await expect(
+      resolveConnection({ url, ...given(), clientCertFile, clientKeyFile: open }, folder),
+    ).rejects.toMatchObject({ name: 'BAD_CONFIG', details: { clientKeyFile: expect.stringContaining('0600') } })
   })
 
   it('given a secret that others can read, refuses it', async () => {

@@ -72,6 +72,21 @@ describe('interrupts', () => {
     expect(heard).toEqual(['first SIGINT', 'second'])
   })
 
+  it('given a hang-up that asks for something else, go on, until a stop was asked for', () => {
+    const signals = new FakeSignals()
+    let reloads = 0
+    const onHangUp = (): boolean => {
+      reloads += 1
+      return reloads < 3
+    }
+    const interrupts = new Interrupts(new SimulatedClock(), { onHangUp }, signals)
+    signals.raise('SIGHUP')
+    signals.raise('SIGHUP')
+    expect([reloads, interrupts.signal.aborted]).toEqual([2, false])
+    signals.raise('SIGHUP')
+    expect([reloads, interrupts.signal.aborted]).toEqual([3, true])
+  })
+
   it('given stop, do not listen any more', () => {
     const { signals, interrupts } = given()
     interrupts.stop()

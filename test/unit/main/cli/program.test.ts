@@ -2,7 +2,9 @@
 import { readFileSync } from 'node:fs'
 import type { Command } from 'commander'
 import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest'
+import { roles } from '../../../../src/config/roles.ts'
 import { buildProgram, runProgram } from '../../../../src/main/cli/program.ts'
+import { addRoleOptions } from '../../../../src/main/cli/role-commands.ts'
 
 function commandsOf(command: Command): readonly Command[] {
   return command.commands.flatMap((child) => (child.name() === 'help' ? [] : [child, ...commandsOf(child)]))
@@ -31,6 +33,21 @@ describe('the command line', () => {
       'trunkline read',
       'trunkline token',
       'trunkline check',
+      'trunkline api',
+      'trunkline stream',
+      'trunkline keys',
+      'keys init',
+      'keys list',
+      'keys verify',
+      'keys rotate',
+      'keys create',
+      'keys revoke',
+      'keys restore',
+      'keys shred',
+      'keys rewrap',
+      'trunkline policy',
+      'policy check',
+      'policy test',
     ])
   })
 
@@ -45,14 +62,28 @@ describe('the command line', () => {
     '%s stands on the page with its options',
     (name, command) => {
       const page = readFileSync(new URL('../../../../docs/cli.md', import.meta.url), 'utf8')
-      expect(page).toContain(`trunkline ${command.parent?.name() === 'topic' ? 'topic ' : ''}${name}`)
+      expect(page).toContain(
+        `trunkline ${command.parent?.name() === 'trunkline' ? '' : `${command.parent?.name()} `}${name}`,
+      )
       for (const option of command.options) expect(page, name).toContain(option.long ?? option.flags)
     },
   )
 
-  it('takes no secret as an argument', () => {
-    for (const option of commands.flatMap((command) => command.options)) {
-      expect(option.flags).not.toMatch(/(secret|token|password)(?!-file|-url)/)
+  it.each(['api', 'stream'])('%s has every setting of its role as an option, only when it is named', async (name) => {
+    const program = buildProgram()
+    const command = program.commands.find((one) => one.name() === name)
+    const bare = command?.options.map(({ long }) => long)
+    expect(bare).toEqual(['--config'])
+    await addRoleOptions(program, ['help', name])
+    const settings = roles.find((role) => role.name === name)?.settings ?? []
+    expect(command?.options.slice(1).map((option) => option.attributeName())).toEqual(settings.map((one) => one.name))
+  })
+
+  it('takes no secret as an argument', async () => {
+    const program = buildProgram()
+    await addRoleOptions(program, ['api', 'stream'])
+    for (const option of commandsOf(program).flatMap((command) => command.options)) {
+      expect(option.flags).not.toMatch(/(secret|token|password)(?!-file|-url|-ms)/)
     }
   })
 })

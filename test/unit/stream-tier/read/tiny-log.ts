@@ -71,6 +71,9 @@ export class TinyLog implements Pick<EventLog, 'fetch' | 'offsets' | 'topic' | '
   running = 0
   runningMax = 0
   failFence: ErrorName | undefined
+  /** The whole log: refuses every call as UNAVAILABLE, or does not answer until it is back. */
+  #away: 'here' | 'refuses' | 'hangs' = 'here'
+  readonly #hanging: (() => void)[] = []
   readonly #clock: Clock
   readonly #partitions: Partition[]
   readonly #waiters = new Set<() => void>()
@@ -109,6 +112,12 @@ export class TinyLog implements Pick<EventLog, 'fetch' | 'offsets' | 'topic' | '
     this.wake()
   }
 
+  away(how: 'here' | 'refuses' | 'hangs'): void {
+    this.#away = how
+    if (how !== 'hangs') for (const goOn of this.#hanging.splice(0)) goOn()
+    this.wake()
+  }
+
   recordsOf(partition: number): readonly LogRecord[] {
     return this.#at(partition).records
   }
@@ -126,6 +135,7 @@ export class TinyLog implements Pick<EventLog, 'fetch' | 'offsets' | 'topic' | '
       if (options.lane === 'catchup') await this.gate
       const untilMs = this.#clock.monotonicMs() + options.waitMs
       for (;;) {
+        await this.#reached()
         const answers = this.#answers(at, options.bytesMax)
         const isQuiet = answers.every(({ records, error }) => records.length === 0 && error === undefined)
         if (!isQuiet || options.signal?.aborted || this.#clock.monotonicMs() >= untilMs) return answers
@@ -138,6 +148,7 @@ export class TinyLog implements Pick<EventLog, 'fetch' | 'offsets' | 'topic' | '
 
   async offsets(at: readonly TopicPartition[], query: OffsetQuery): Promise<readonly number[]> {
     this.calls.offsets += 1
+    await this.#reached()
     if (this.topicNow === undefined) throw new TrunklineError('UNKNOWN_TOPIC')
     return at.map(({ partition }) =>
       query === 'earliest' ? this.#at(partition).start : this.#highWatermark(partition),
@@ -145,6 +156,7 @@ export class TinyLog implements Pick<EventLog, 'fetch' | 'offsets' | 'topic' | '
   }
 
   async topic(): Promise<TopicInfo | undefined> {
+    await this.#reached()
     return this.topicNow
   }
 
@@ -154,6 +166,11 @@ export class TinyLog implements Pick<EventLog, 'fetch' | 'offsets' | 'topic' | '
     await this.gate
     if (this.failFence !== undefined) throw new TrunklineError(this.failFence)
     return at.map((one) => ({ at: one, barrierOffset: this.put(one.partition, barrierRecord) }))
+  }
+
+  async #reached(): Promise<void> {
+    if (this.#away === 'hangs') await new Promise<void>((resolve) => this.#hanging.push(resolve))
+    if (this.#away === 'refuses') throw new TrunklineError('UNAVAILABLE')
   }
 
   #change(waitMs: number, signal: AbortSignal | undefined): Promise<void> {

@@ -82,11 +82,13 @@ describe('reading a topic', () => {
       const reader = readerOf(3)
       for (const partition of [0, 1, 2]) log.put(partition, block(), block(), block())
       let at: readonly PartitionPosition[] = places(0, 0, 0)
+      let turn: number | undefined
       const seen: string[] = []
       for (let step = 0; step < 5; step += 1) {
-        const batch = await read(reader, at, { eventsMax: 2 })
+        const batch = await read(reader, at, { eventsMax: 2, turn })
         seen.push(shape(batch))
         at = batch.next
+        turn = batch.turn
       }
       expect(seen).toEqual(['0:0 1:0', '2:0 0:1', '1:1 2:1', '0:2 1:2', '2:2'])
     })
@@ -162,7 +164,7 @@ describe('reading a topic', () => {
       expect(first.count).toBe(10)
       await clock.settle()
       expect(log.calls.catchup).toBe(2)
-      const second = await read(reader, first.next, { bytesMax: 500 * kib })
+      const second = await read(reader, first.next, { bytesMax: 501 * kib })
       await clock.settle()
       expect(second.count).toBe(5)
       expect(log.calls.catchup).toBe(2)
@@ -257,11 +259,81 @@ describe('reading a topic', () => {
       log.breakPartition(0, undefined)
       expect(shape(await read(reader, places(0, 1)))).toBe('0:0')
     })
+  })
 
-    it('is UNSUPPORTED in a plain topic', async () => {
-      log = new TinyLog(clock, 1)
-      const reader = new TopicReader({ log, blocks, lanes, clock, topic: { ...topicInfo(1), format: 'plain' } })
-      await expect(reader.read(places(0), options())).rejects.toMatchObject({ name: 'UNSUPPORTED' })
+  describe('of many partitions', () => {
+    const partitions = 128
+    const start = places(...Array.from({ length: partitions }, () => 0))
+
+    it('opens and holds no more than it may deliver, when blocks are large', async () => {
+      blocks = new OpenedBlocks({ opener, bytesMax: 4 * 1_024 * kib })
+      const reader = readerOf(partitions)
+      for (let partition = 0; partition < partitions; partition += 1)
+        log.put(partition, block(1, 200 * kib), block(1, 200 * kib))
+      let batch = await read(reader, start)
+      let most = opener.opened
+      const seen = new Set([shape(batch)])
+      for (let reads = 1; reads < 2 * partitions; reads += 1) {
+        await clock.settle()
+        const before = opener.opened
+        batch = await read(reader, batch.next, { turn: batch.turn })
+        most = Math.max(most, opener.opened - before)
+        seen.add(shape(batch))
+      }
+      expect(batch.atEnd).toBe(true)
+      expect(seen.size).toBe(2 * partitions)
+      expect(most).toBeLessThanOrEqual(16)
+      // A block is opened again only when the cache had to let it go.
+      expect(opener.opened).toBeLessThanOrEqual(3 * 2 * partitions)
+    })
+
+    it('asks the log a few times, not once a partition, when blocks are small', async () => {
+      const reader = readerOf(partitions)
+      for (let partition = 0; partition < partitions; partition += 1) log.put(partition, block())
+      expect((await read(reader, start)).count).toBe(partitions)
+      expect(log.calls.catchup).toBeLessThanOrEqual(3)
+    })
+
+    it('given one event a read, then every partition has its turn, also where offsets have holes', async () => {
+      const reader = readerOf(4)
+      for (const partition of [0, 1, 2, 3])
+        log.put(partition, block(), barrierRecord, block(), barrierRecord, block(), barrierRecord)
+      let batch = await read(reader, places(0, 0, 0, 0), { eventsMax: 1 })
+      const seen = [shape(batch)]
+      for (let reads = 1; reads < 8; reads += 1) {
+        batch = await read(reader, batch.next, { eventsMax: 1, turn: batch.turn })
+        seen.push(shape(batch))
+      }
+      expect(seen).toEqual(['0:0', '1:0', '2:0', '3:0', '0:2', '1:2', '2:2', '3:2'])
+    })
+
+    it('given a damaged head, then it is met within one round, however full the others are', async () => {
+      const reader = readerOf(partitions)
+      for (let partition = 0; partition < partitions; partition += 1) {
+        if (partition === 77) log.put(partition, bad(0xff), block())
+        else for (let i = 0; i < 4; i += 1) log.put(partition, block())
+      }
+      let at: readonly PartitionPosition[] = start
+      let turn: number | undefined
+      let reads = 0
+      for (; reads <= partitions; reads += 1) {
+        const found = await reader.read(at, options({ eventsMax: 3, turn }))
+        if (found.kind === 'blocked') {
+          expect(found).toMatchObject({ error: 'BLOCK_DAMAGED', partition: 77, offset: 0 })
+          break
+        }
+        at = found.next
+        turn = found.turn
+      }
+      expect(reads).toBeLessThanOrEqual(Math.ceil(77 / 3))
+    })
+
+    it('given no word whose turn it is, then single reads of a cursor come to all partitions, too', async () => {
+      const reader = readerOf(4)
+      for (const partition of [0, 1, 2, 3]) for (let i = 0; i < 40; i += 1) log.put(partition, block(), barrierRecord)
+      let at: readonly PartitionPosition[] = places(0, 0, 0, 0)
+      for (let reads = 0; reads < 60; reads += 1) at = (await read(reader, at, { eventsMax: 1 })).next
+      for (const { offset } of at) expect(offset).toBeGreaterThan(5)
     })
   })
 
@@ -388,14 +460,111 @@ describe('reading a topic', () => {
       await toldToo
     })
 
-    it('tells waiters when the log stays away', async () => {
-      const reader = readerOf(1)
-      const waiting = read(reader, places(0), { waitMs: 30_000 })
-      const told = expect(waiting).rejects.toMatchObject({ name: 'UNAVAILABLE' })
+    it('given a partition without a leader, then waiting reads hear of it when their own time is over', async () => {
+      const reader = readerOf(2)
+      const patient = read(reader, places(0, 0), { waitMs: 30_000 })
+      const short = read(reader, places(0, 0), { waitMs: 3_000 })
+      const told = Promise.all([
+        expect(patient).rejects.toMatchObject({ name: 'UNAVAILABLE' }),
+        expect(short).rejects.toMatchObject({ name: 'UNAVAILABLE' }),
+      ])
       await clock.advance(10)
       log.breakPartition(0, 'UNAVAILABLE')
-      await clock.advance(20_000)
+      await clock.advance(29_000)
+      expect(reader.waiters).toBe(1)
+      await clock.advance(5_000)
       await told
+      expect(log.calls.fetch).toBeLessThan(60)
+    })
+
+    it('given an election that ends inside the wait, then the read goes on as if nothing had been', async () => {
+      const reader = readerOf(2)
+      const waiting = read(reader, places(0, 0), { waitMs: 30_000 })
+      await clock.advance(10)
+      log.breakPartition(0, 'UNAVAILABLE')
+      await clock.advance(15_000)
+      log.breakPartition(0, undefined)
+      await clock.advance(2_000)
+      log.put(0, block())
+      expect(shape(await waiting)).toBe('0:0')
+    })
+
+    it('given a partition without a leader, then what comes in another one is delivered at once', async () => {
+      const reader = readerOf(2)
+      const waiting = read(reader, places(0, 0), { waitMs: 30_000 })
+      await clock.advance(10)
+      log.breakPartition(0, 'UNAVAILABLE')
+      await clock.advance(10_000)
+      log.put(1, block())
+      await clock.advance(0)
+      expect(shape(await waiting)).toBe('1:0')
+    })
+
+    it('given more behind a partition without a leader, then the read waits for it, and gets it', async () => {
+      const reader = readerOf(1)
+      log.put(0, block())
+      log.breakPartition(0, 'UNAVAILABLE')
+      const waiting = read(reader, places(0), { waitMs: 10_000 })
+      const tooShort = expect(read(reader, places(0), { waitMs: 1_000 })).rejects.toMatchObject({ name: 'UNAVAILABLE' })
+      await clock.advance(5_000)
+      await tooShort
+      log.breakPartition(0, undefined)
+      await clock.advance(2_000)
+      expect(shape(await waiting)).toBe('0:0')
+    })
+
+    for (const how of ['refuses', 'hangs'] as const) {
+      it(`given a log that ${how} for 60 s, then every read ends in time, little is asked, and all goes on after it`, async () => {
+        const reader = readerOf(8)
+        const start = places(...Array.from({ length: 8 }, () => 0))
+        log.put(0, block(1, 1_000))
+        const open = Array.from({ length: 200 }, () => read(reader, places(1, 0, 0, 0, 0, 0, 0, 0), { waitMs: 30_000 }))
+        await clock.advance(1_000)
+        log.away(how)
+        const callsBefore = log.calls.fetch + log.calls.offsets
+        const ends: { name: string; afterMs: number }[] = []
+        const note = async (answer: Promise<{ count: number }>, startedMs: number): Promise<void> => {
+          const name = await answer.then(
+            ({ count }) => (count === 0 ? 'empty' : 'events'),
+            (thrown: { name: string }) => thrown.name,
+          )
+          ends.push({ name, afterMs: clock.monotonicMs() - startedMs })
+        }
+        const noted = open.map((answer) => note(answer, 0))
+        for (let second = 0; second < 60; second += 1) {
+          const startedMs = clock.monotonicMs()
+          for (const waitMs of [0, 10_000]) noted.push(note(read(reader, start, { waitMs }), startedMs))
+          await clock.advance(1_000)
+        }
+        log.away('here')
+        await clock.advance(15_000)
+        await Promise.all(noted)
+        expect(ends).toHaveLength(320)
+        for (const { name, afterMs } of ends) {
+          expect(['UNAVAILABLE', 'empty', 'events']).toContain(name)
+          expect(afterMs).toBeLessThanOrEqual(33_000)
+        }
+        expect(ends.filter(({ name }) => name === 'UNAVAILABLE').length).toBeGreaterThan(50)
+        expect(log.calls.fetch + log.calls.offsets - callsBefore).toBeLessThan(1_500)
+        expect(reader.waiters).toBe(0)
+        expect(blocks.bytes).toBeLessThan(10_000)
+        const after = read(reader, places(1, 0, 0, 0, 0, 0, 0, 0), { waitMs: 10_000 })
+        await clock.advance(100)
+        log.put(3, block())
+        expect(shape(await after)).toBe('3:0')
+        await clock.advance(20_000)
+        expect(log.running).toBe(0)
+        expect(clock.pendingCount).toBe(0)
+      })
+    }
+
+    it('given a log that does not even answer the first question, then UNAVAILABLE soon after the wait', async () => {
+      const reader = readerOf(1)
+      log.away('hangs')
+      const told = expect(read(reader, places(0), { waitMs: 1_000 })).rejects.toMatchObject({ name: 'UNAVAILABLE' })
+      await clock.advance(4_000)
+      await told
+      log.away('here')
     })
 
     it('ends waiting reads when it is closed', async () => {

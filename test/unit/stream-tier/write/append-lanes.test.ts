@@ -3,14 +3,15 @@ import { SimulatedClock } from '../../../../src/adapters/clock/simulated-clock.t
 import type {
   AppendOutcome,
   AppendRecord,
+  AppendTarget,
   LogWriter,
   RetireReason,
-  TopicPartition,
 } from '../../../../src/ports/event-log.ts'
 import {
   parseIncarnation,
   parseProducerId,
   parseSessionId,
+  parseTopicId,
   parseTopicName,
   type SessionId,
 } from '../../../../src/protocol/ids.ts'
@@ -28,7 +29,7 @@ class ScriptedWriter implements LogWriter {
   readonly identity = parseIncarnation('n1.e1')
   readonly pid = 1
   readonly batches: {
-    at: TopicPartition
+    at: AppendTarget
     values: string[]
     answer: (outcome: AppendOutcome) => void
     fail: (e: Error) => void
@@ -38,7 +39,7 @@ class ScriptedWriter implements LogWriter {
     this.retire = resolve
   })
 
-  append(at: TopicPartition, records: readonly AppendRecord[]): Promise<AppendOutcome> {
+  append(at: AppendTarget, records: readonly AppendRecord[]): Promise<AppendOutcome> {
     return new Promise((answer, fail) => {
       this.batches.push({ at, values: records.map(({ value }) => Buffer.from(value).toString()), answer, fail })
     })
@@ -79,7 +80,7 @@ describe('append lanes', () => {
   function append(session: SessionId, n: number, value: string, partition = 0): void {
     const record = { key: null, value: Buffer.from(value), header: null }
     void lanes
-      .append({ topic, partition }, { producerId, session, n, record })
+      .append({ topic, partition }, { producerId, session, n, records: [record] })
       .then((outcome) => outcomes.set(value, outcome))
   }
 
@@ -244,8 +245,62 @@ describe('append lanes', () => {
     expect(() =>
       lanes.append(
         { topic, partition: 0 },
-        { producerId, session: s1, n: 1, record: { key: null, value: Buffer.from('b'), header: null } },
+        { producerId, session: s1, n: 1, records: [{ key: null, value: Buffer.from('b'), header: null }] },
       ),
     ).toThrow('in their order')
+  })
+
+  it('Given parts of several records, when their batch lands, then each has the offset of its first', async () => {
+    const part = (session: SessionId, n: number, ...values: string[]): void => {
+      const records = values.map((value) => ({ key: null, value: Buffer.from(value), header: null }))
+      void lanes
+        .append({ topic, partition: 0 }, { producerId, session, n, records })
+        .then((outcome) => outcomes.set(values.join(), outcome))
+    }
+    part(s1, 1, 'x')
+    part(s1, 2, 'a', 'b', 'c')
+    part(s2, 1, 'd', 'e')
+    part(s3, 1, 'f')
+    await writer.answer(landed(0))
+    expect(await writer.answer(landed(10))).toEqual(['a', 'b', 'c', 'd', 'e', 'f'])
+    expect(['a,b,c', 'd,e', 'f'].map((values) => outcomes.get(values))).toMatchObject([
+      { offset: 10 },
+      { offset: 13 },
+      { offset: 15 },
+    ])
+  })
+
+  it('Given a part that fills a batch, then it waits for the next one whole', async () => {
+    const records = ['aaaa', 'bbbb', 'cccc'].map((value) => ({ key: null, value: Buffer.from(value), header: null }))
+    append(s1, 1, 'x')
+    append(s2, 1, 'y')
+    void lanes.append({ topic, partition: 0 }, { producerId, session: s3, n: 1, records })
+    append(s2, 2, 'z')
+    await writer.answer(landed(0))
+    expect(await writer.answer(landed(1))).toEqual(['y'])
+    expect(await writer.answer(landed(2))).toEqual(['aaaa', 'bbbb', 'cccc'])
+    expect(writer.out()).toEqual([['z']])
+  })
+
+  it('Given a topic made anew under its name, then its records never travel with those of the former one', async () => {
+    const to = (id: string, session: SessionId, value: string): void => {
+      const records = [{ key: null, value: Buffer.from(value), header: null }]
+      const at = { topic, partition: 0, topicId: parseTopicId(id.repeat(32)) }
+      void lanes.append(at, { producerId, session, n: 1, records }).then((outcome) => outcomes.set(value, outcome))
+    }
+    append(s1, 1, 'x')
+    to('1', s1, 'a')
+    to('1', s2, 'b')
+    to('2', s3, 'c')
+    await writer.answer(landed(0))
+    // One batch at a time all the same: for the log it is one partition.
+    expect(writer.out()).toEqual([['a', 'b']])
+    expect(writer.batches[0]?.at.topicId).toBe('1'.repeat(32))
+    await writer.answer({ kind: 'refused', error: 'TOPIC_CHANGED' })
+    await writer.answer({ kind: 'refused', error: 'TOPIC_CHANGED' })
+    await writer.answer({ kind: 'refused', error: 'TOPIC_CHANGED' })
+    expect(writer.batches[0]?.at.topicId).toBe('2'.repeat(32))
+    await writer.answer(landed(0))
+    expect(['a', 'b', 'c'].map((value) => outcomes.get(value)?.kind)).toEqual(['refused', 'refused', 'landed'])
   })
 })

@@ -119,7 +119,7 @@ class Walk {
     const outcomes = missing.map((part) => {
       const record = dataRecord(producerId, write.n, part, Uint8Array.of(1), write.partitions.length)
       const at = { topic, partition: write.partitions[part] ?? 0 }
-      return hold.lanes.append(at, { producerId, session: hold.sessionId, n: write.n, record })
+      return hold.lanes.append(at, { producerId, session: hold.sessionId, n: write.n, records: [record] })
     })
     void Promise.all(outcomes).then((all) => this.#settle(hold, write, missing, all))
   }

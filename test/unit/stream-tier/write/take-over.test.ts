@@ -1,5 +1,6 @@
 import { beforeEach, describe, expect, it } from 'vitest'
 import { SimulatedClock } from '../../../../src/adapters/clock/simulated-clock.ts'
+import { noTracing, type Span } from '../../../../src/observability/tracing.ts'
 import { parseIncarnation, parseSessionId } from '../../../../src/protocol/ids.ts'
 import { partState } from '../../../../src/protocol/messages.ts'
 import {
@@ -192,6 +193,25 @@ describe('taking over a producer', () => {
         [missing, undefined],
       ],
     ])
+  })
+
+  it('Given a take-over that is traced, when the old node is asked, then that is below its span', async () => {
+    const parents: (string | undefined)[] = []
+    const span: Span = { traceparent: 'of the take-over', set: () => {}, end: () => {} }
+    takeOvers = new TakeOvers({
+      log,
+      clock,
+      self,
+      tracing: { ...noTracing, start: (_, __, parent) => (parent === undefined ? undefined : span) },
+      localRelease: () => true,
+      switchboardCall: async (_, __, ___, traceparent) => {
+        parents.push(traceparent)
+        return 'released'
+      },
+    })
+    await run(takeOvers.takeOver(request({ traceparent: 'of the caller' })))
+    await run(takeOvers.takeOver(request({}, { sessionId: parseSessionId('session-2') })))
+    expect(parents).toEqual(['of the take-over', undefined])
   })
 
   it('ignores a release answer that comes after the fence began', async () => {

@@ -1,0 +1,141 @@
+// Owns: the metrics of what lies outside: Kafka, and the shards of RabbitMQ.
+// A shard's name is a label: an operator names a handful of them.
+import { fastSeconds, type MetricDefinitions } from './definition.ts'
+
+export const brokerMetrics = {
+  kafkaRequests: {
+    kind: 'counter',
+    name: 'trunkline_kafka_requests_total',
+    help: 'Requests to Kafka by API and outcome (ok, timeout, lost or malformed). What Kafka refused is ok here: it was answered.',
+    labels: ['api', 'outcome'],
+    alarm: '`timeout` or `lost` for more than a minute.',
+  },
+  kafkaRequestSeconds: {
+    kind: 'histogram',
+    name: 'trunkline_kafka_request_duration_seconds',
+    help: 'Time of a broker to answer, by API; a fetch at the end of the log includes its wait.',
+    labels: ['api'],
+    buckets: fastSeconds,
+    alarm: 'p99 of Produce above 1 s for 5 minutes.',
+  },
+  kafkaFetches: {
+    kind: 'counter',
+    name: 'trunkline_kafka_fetches_total',
+    help: 'Answers to fetches, by lane (tail, catchup or lookup).',
+    labels: ['lane'],
+  },
+  kafkaFetchedRecords: {
+    kind: 'counter',
+    name: 'trunkline_kafka_fetched_records_total',
+    help: 'Records in these answers.',
+    labels: ['lane'],
+  },
+  kafkaFetchedBytes: {
+    kind: 'counter',
+    name: 'trunkline_kafka_fetched_bytes_total',
+    help: 'Bytes of these records.',
+    labels: ['lane'],
+  },
+  kafkaTailSubscriptions: {
+    kind: 'gauge',
+    name: 'trunkline_kafka_tail_subscriptions',
+    help: 'Partitions that the tail loops fetch.',
+    labels: [],
+  },
+  kafkaConnections: {
+    kind: 'gauge',
+    name: 'trunkline_kafka_connections',
+    help: 'Open connections to brokers.',
+    labels: [],
+    alarm: '0 for more than 10 s.',
+  },
+  kafkaConnectionEvents: {
+    kind: 'counter',
+    name: 'trunkline_kafka_connection_events_total',
+    help: 'Connections to brokers: opened, failed (could not be), closed, and replaced (closed because a request on it got no answer in time).',
+    labels: ['event'],
+    alarm:
+      '`replaced` more than a few times a minute: a broker hangs or the network drops packets. `failed` for more than a minute.',
+  },
+  kafkaThrottled: {
+    kind: 'counter',
+    name: 'trunkline_kafka_throttled_seconds_total',
+    help: 'Time for which brokers asked this client to hold back, by API.',
+    labels: ['api'],
+    alarm: 'Rising steadily: a quota is too small.',
+  },
+  kafkaInFlight: {
+    kind: 'gauge',
+    name: 'trunkline_kafka_requests_in_flight',
+    help: 'Requests that wait for a broker, by API.',
+    labels: ['api'],
+  },
+  kafkaDamagedBatches: {
+    kind: 'counter',
+    name: 'trunkline_kafka_damaged_batches_total',
+    help: 'Record batches whose checksum or shape is wrong, or whose compression is not known.',
+    labels: [],
+    alarm: 'Any.',
+  },
+  shardState: {
+    kind: 'gauge',
+    name: 'trunkline_shard_state',
+    help: '1 for the state a shard of the switchboard is in, 0 for the others.',
+    labels: ['shard', 'state'],
+    alarm: '`up` is 0 for a shard for more than a minute; no shard up: at once.',
+  },
+  shardReconnects: {
+    kind: 'counter',
+    name: 'trunkline_shard_reconnects_total',
+    help: 'Times that a lost shard came back.',
+    labels: ['shard'],
+    alarm: 'More than three in ten minutes.',
+  },
+  shardCalls: {
+    kind: 'counter',
+    name: 'trunkline_shard_calls_total',
+    help: 'Calls and allocations sent through the switchboard, by method and outcome (answered, unroutable, no-capacity, lost or timeout).',
+    labels: ['method', 'outcome'],
+    alarm: '`lost` or `timeout` above 1 % for 5 minutes.',
+  },
+  shardCallSeconds: {
+    kind: 'histogram',
+    name: 'trunkline_shard_call_duration_seconds',
+    help: 'Time from sending to the outcome; a read that waits includes its wait.',
+    labels: ['method'],
+    buckets: fastSeconds,
+  },
+  shardReturns: {
+    kind: 'counter',
+    name: 'trunkline_shard_returned_total',
+    help: 'Messages that came back because nobody serves their key on that shard.',
+    labels: ['shard'],
+  },
+  shardExpired: {
+    kind: 'counter',
+    name: 'trunkline_shard_expired_total',
+    help: 'Work and answers dropped because their deadline had passed.',
+    labels: ['shard'],
+    alarm: 'A steady rise: nodes are slower than their callers wait.',
+  },
+  shardIgnored: {
+    kind: 'counter',
+    name: 'trunkline_shard_ignored_total',
+    help: 'Messages dropped, by reason: foreign (not ours), version (of another version) or malformed.',
+    labels: ['shard', 'reason'],
+    alarm: "Any `foreign` or `malformed`: something else uses the broker's names.",
+  },
+  shardQueuesDeleted: {
+    kind: 'counter',
+    name: 'trunkline_shard_queues_deleted_total',
+    help: 'Queues of nodes that are gone; their calls were answered at once.',
+    labels: ['shard'],
+  },
+  shardReplyBytes: {
+    kind: 'gauge',
+    name: 'trunkline_shard_outstanding_reply_bytes',
+    help: 'Bytes of large answers that this process has asked for and not yet got.',
+    labels: ['shard'],
+    alarm: 'At its bound for more than a minute: readers are too slow, or too many for one process.',
+  },
+} as const satisfies MetricDefinitions

@@ -1,0 +1,90 @@
+// Owns: who counts as there, and when a node goes.
+import { beforeEach, describe, expect, test } from 'vitest'
+import { SimulatedClock } from '../../../../src/adapters/clock/simulated-clock.ts'
+import { PresenceTable } from '../../../../src/adapters/rabbitmq/presence.ts'
+import { type Incarnation, makeIncarnation } from '../../../../src/protocol/ids.ts'
+
+const key = makeIncarnation('node', 'e1')
+const other = makeIncarnation('other', 'e1')
+
+describe('the presence table', () => {
+  let clock: SimulatedClock
+  let table: PresenceTable
+  let gone: Incarnation[]
+  beforeEach(() => {
+    clock = new SimulatedClock()
+    table = new PresenceTable(clock, 15_000)
+    gone = []
+    table.listen((which) => gone.push(which))
+  })
+
+  test('given a node on two shards, when both queues go, then it goes once, with the second', () => {
+    table.here('a', key, 'q1')
+    table.here('b', key, 'q2')
+    expect(table.list()).toEqual([{ key, shards: ['a', 'b'] }])
+    expect(table.queueDeleted('a', 'q1')).toBe(key)
+    expect([gone, table.list()]).toEqual([[], [{ key, shards: ['b'] }]])
+    table.queueDeleted('b', 'q2')
+    table.queueDeleted('b', 'q2')
+    expect([gone, table.list()]).toEqual([[key], []])
+    expect(table.wasHereLately(key)).toBe(true)
+  })
+
+  test('given a node that says goodbye, then it is not looked for', () => {
+    table.here('a', key, 'q1')
+    table.bye('a', 'q1')
+    expect([gone, table.wasHereLately(key)]).toEqual([[key], false])
+  })
+
+  test('given a queue that was deleted, then a word that comes late does not revive it, and a new queue does', () => {
+    table.here('a', key, 'q1')
+    table.queueDeleted('a', 'q1')
+    table.here('a', key, 'q1')
+    expect(table.list()).toEqual([])
+    table.here('a', key, 'q2')
+    expect([table.list(), table.queueOf('a', key)]).toEqual([[{ key, shards: ['a'] }], 'q2'])
+    // Deleted before anybody heard of it.
+    table.queueDeleted('a', 'q3')
+    table.here('a', other, 'q3')
+    expect(table.isOn('a', other)).toBe(false)
+  })
+
+  test('given a node with a new queue, when its old one is deleted, then it stays', () => {
+    table.here('a', key, 'q1')
+    table.here('a', key, 'q2')
+    expect(table.queueDeleted('a', 'q1')).toBeUndefined()
+    expect([gone, table.queueOf('a', key)]).toEqual([[], 'q2'])
+  })
+
+  test('given a shard out of sight, then its nodes have not gone, until they are silent for too long', async () => {
+    table.here('a', key, 'q1')
+    table.here('b', other, 'q2')
+    table.shardLost('a')
+    expect([gone, table.list(), table.wasHereLately(key)]).toEqual([[], [{ key: other, shards: ['b'] }], true])
+    await clock.advance(14_999)
+    table.here('b', other, 'q2')
+    table.expire('b')
+    expect(gone).toEqual([])
+    await clock.advance(1)
+    table.expire('b')
+    expect([gone, table.wasHereLately(key)]).toEqual([[key], false])
+  })
+
+  test('given a node on a lost shard and on another, when its queue there goes, then it goes', () => {
+    table.here('a', key, 'q1')
+    table.here('b', key, 'q2')
+    table.shardLost('a')
+    table.queueDeleted('b', 'q2')
+    expect(gone).toEqual([key])
+  })
+
+  test('given silence, then a node goes, and is there again when it speaks', async () => {
+    table.here('a', key, 'q1')
+    await clock.advance(15_000)
+    expect(table.expire('b')).toEqual([])
+    expect(table.expire('a')).toEqual([{ key, queue: 'q1' }])
+    expect([gone, table.list()]).toEqual([[key], []])
+    table.here('a', key, 'q1')
+    expect(table.list()).toEqual([{ key, shards: ['a'] }])
+  })
+})
