@@ -5,7 +5,7 @@ import type { Stack } from '../../scripts/stack/stack.ts'
 import { systemClock } from '../../src/adapters/clock/system-clock.ts'
 import type { Switchboard } from '../../src/ports/switchboard.ts'
 import type { Incarnation } from '../../src/protocol/ids.ts'
-import { Parties, type Party, pass, within } from '../integration/rabbitmq/parties.ts'
+import { Parties, type Party, pass, until, within } from '../integration/rabbitmq/parties.ts'
 import { sharedStack, stackRequirement, stackStartMs } from '../support/stack.ts'
 import { describeSwitchboard, type SwitchboardFixture } from './switchboard-suite.ts'
 
@@ -26,6 +26,10 @@ stackRequirement.describe('RabbitMQ', () => {
         const on = places[count % places.length] ?? [0]
         count += 1
         const party = await parties.open({ on })
+        // A party opens with its first shard; where the other side is, may be on the second.
+        await until('all its shards are up', 10_000, () =>
+          party.switchboard.shardStates().every(({ state }) => state === 'up'),
+        )
         return remembering(party, servers)
       },
       kill: async (key) => servers.get(key)?.kill(),

@@ -5,7 +5,8 @@
 // 2. Only what certainly did not run is tried again: given back unrouted, refused by the queue of allocations, or never
 //    written. What was written and not answered is `lost`; repeating it is the caller's business.
 // 3. `unroutable` is said when no shard that is up knows the key, after a moment's patience for a node that was there just
-//    before; with no shard up nothing is known, and that is `lost`.
+//    before, or that may be on a shard that is not connected for the first time yet; with no shard up nothing is known,
+//    and that is `lost`.
 // 4. An allocation tries another shard when the first has no place, unless all nodes there were asked already.
 // 5. A key is served by one party; that is not checked across parties, since incarnations are unique by their epochs.
 import { type Clock, sleep } from '../../ports/clock.ts'
@@ -216,7 +217,8 @@ export class ShardedSwitchboard implements RabbitSwitchboard {
         }
       }
       const pauseMs = settings.unroutableRetryMs[round]
-      if (pauseMs === undefined || !this.#presence.wasHereLately(key)) return { kind: isKnown ? 'unroutable' : 'lost' }
+      const mayCome = this.#presence.wasHereLately(key) || this.#shards.some(({ state }) => state === 'connecting')
+      if (pauseMs === undefined || !mayCome) return { kind: isKnown ? 'unroutable' : 'lost' }
       await sleep(clock, pauseMs)
       if (out.settled) return { kind: 'timeout' }
     }

@@ -191,7 +191,7 @@ stackRequirement.describe('the processes of a cluster', () => {
     one.signal('SIGTERM')
     expect(await one.exited).toEqual({ code: 0, signal: null })
     // The read that waited has not held it up.
-    expect(performance.now() - startedMs).toBeLessThan(8_000)
+    expect(performance.now() - startedMs).toBeLessThan(20_000)
     expect((await parked).status).toBe(503)
     await load.untilAnswered(100)
     const { unanswered, statuses } = await load.stop()

@@ -143,7 +143,8 @@ stackRequirement.describe('topics of the Kafka log', () => {
     const sinceMs = systemClock.monotonicMs()
     await admin.deleteTopics({ topics: [name] })
     expect((await waiting)[0]?.error).toBe('UNKNOWN_TOPIC')
-    expect(systemClock.monotonicMs() - sinceMs).toBeLessThan(2_000)
+    // Not only when its wait was over.
+    expect(systemClock.monotonicMs() - sinceMs).toBeLessThan(20_000)
   })
 
   it('Given retentionMs, when records are older, then they go, offsets stay, and reading below the start says so', async () => {

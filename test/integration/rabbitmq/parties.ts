@@ -26,6 +26,8 @@ export interface PartyOptions {
   /** Which brokers; all by default. */
   readonly on?: readonly number[]
   readonly settings?: Partial<RabbitSettings>
+  /** Brokers whose first answer waits until the test resumes the proxy. */
+  readonly stalled?: readonly number[]
   readonly metrics?: RabbitMetrics
 }
 
@@ -41,13 +43,14 @@ export class Parties {
     this.#urls = urls
   }
 
-  async open({ on, settings, metrics }: PartyOptions = {}): Promise<Party> {
+  async open({ on, settings, metrics, stalled }: PartyOptions = {}): Promise<Party> {
     const proxies: TcpProxy[] = []
     const shards: { name: string; url: string }[] = []
     for (const index of on ?? this.#urls.keys()) {
       const { hostname, port } = this.#url(index)
       const proxy = await TcpProxy.open({ host: hostname, port: Number(port) })
       proxies.push(proxy)
+      if (stalled?.includes(index)) proxy.stall()
       shards.push({ name: shardNames[index] ?? `shard-${index}`, url: `amqp://127.0.0.1:${proxy.port}` })
     }
     const problems: unknown[] = []
@@ -94,8 +97,12 @@ async function removeTopology(url: string, namePrefix: string): Promise<void> {
   await connection.close()
 }
 
-/** Rejects when the promise takes more than `ms`. */
-export async function within<T>(ms: number, promise: Promise<T>): Promise<T> {
+/** Times in tests are those of a quiet machine. What they guard against is a hang, or a deadline many times as long. */
+const busyFactor = 5
+
+/** Rejects when the promise takes much more than `quietMs`. */
+export async function within<T>(quietMs: number, promise: Promise<T>): Promise<T> {
+  const ms = quietMs * busyFactor
   let timer: NodeJS.Timeout | undefined
   // Made here: it names the line that waits.
   const tooLate = new Error(`not settled within ${ms} ms`)
@@ -113,8 +120,9 @@ export function pass(ms: number): Promise<void> {
   return new Promise((resolve) => setTimeout(resolve, ms))
 }
 
-/** Resolves when it holds; looks every 10 ms. */
-export async function until(what: string, ms: number, holds: () => boolean): Promise<void> {
+/** Resolves when it holds; looks every 10 ms. Rejects when that takes much more than `quietMs`. */
+export async function until(what: string, quietMs: number, holds: () => boolean): Promise<void> {
+  const ms = quietMs * busyFactor
   const endMs = systemClock.monotonicMs() + ms
   while (!holds()) {
     if (systemClock.monotonicMs() > endMs) throw new Error(`not after ${ms} ms: ${what}`)
