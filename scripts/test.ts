@@ -34,7 +34,8 @@ try {
 
 function runVitest(): Promise<number> {
   const entry = join(root, 'node_modules', 'vitest', 'vitest.mjs')
-  const reporters = ['--reporter=default', '--reporter=json', `--outputFile.json=${results}`]
+  const ownReporter = `--reporter=${join(root, 'scripts', 'second-tries.ts')}`
+  const reporters = ['--reporter=default', ownReporter, '--reporter=json', `--outputFile.json=${results}`]
   return new Promise((resolve, reject) => {
     const child = spawn(process.execPath, [entry, 'run', ...reporters, ...process.argv.slice(2)], {
       cwd: root,
