@@ -10,7 +10,10 @@ const walks = ['test/chaos/random-walk.test.ts', 'test/chaos/omissions.test.ts']
  * CI's machine is slow and shared: what waits for real brokers and processes there is tried a second time, and said to be
  * (scripts/second-tries.ts). What proves the promises, walks and chaos, has one try everywhere.
  */
-const retry = process.env['CI'] === 'true' ? 1 : 0
+const isCi = process.env['CI'] === 'true'
+const retry = isCi ? 1 : 0
+/** Time limits are there against hangs; long tests are longer there, too (test/support/scale.ts). */
+const patience = isCi ? 5 : 1
 /** The longest run is the crash test at CI scale. */
 const chaosTimeoutMs = 45 * 60_000
 
@@ -24,7 +27,7 @@ export default defineConfig({
         test: {
           name: 'unit',
           include: ['test/unit/**/*.test.ts'],
-          testTimeout: 60_000,
+          testTimeout: patience * 60_000,
           sequence: { groupOrder: 1 },
         },
       },
@@ -33,8 +36,8 @@ export default defineConfig({
         test: {
           name: 'sdk',
           include: ['sdk/typescript/test/**/*.test.ts'],
-          testTimeout: 120_000,
-          hookTimeout: 60_000,
+          testTimeout: patience * 120_000,
+          hookTimeout: patience * 60_000,
           sequence: { groupOrder: 2 },
         },
       },
@@ -43,9 +46,9 @@ export default defineConfig({
         test: {
           name: 'conformance',
           include: ['test/conformance/**/*.test.ts'],
-          testTimeout: 30_000,
+          testTimeout: patience * 30_000,
           retry,
-          hookTimeout: 30_000,
+          hookTimeout: patience * 30_000,
           sequence: { groupOrder: 3 },
         },
       },
@@ -54,9 +57,9 @@ export default defineConfig({
         test: {
           name: 'integration',
           include: ['test/integration/**/*.test.ts'],
-          testTimeout: 120_000,
+          testTimeout: patience * 120_000,
           retry,
-          hookTimeout: 60_000,
+          hookTimeout: patience * 60_000,
           sequence: { groupOrder: 4 },
         },
       },
@@ -76,7 +79,7 @@ export default defineConfig({
           include: ['test/chaos/**/*.test.ts'],
           exclude: walks,
           testTimeout: chaosTimeoutMs,
-          hookTimeout: 120_000,
+          hookTimeout: patience * 120_000,
           fileParallelism: false,
           sequence: { groupOrder: 6 },
         },

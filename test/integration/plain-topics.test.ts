@@ -39,7 +39,7 @@ stackRequirement.describe('a plain topic on Kafka', () => {
     await native?.disconnect()
     await admin?.disconnect()
     await stack?.stop()
-  }, 60_000)
+  }, 300_000)
 
   /** Made natively, with one partition, and adopted as it is. */
   beforeEach(async () => {
@@ -256,7 +256,7 @@ stackRequirement.describe('a plain topic on Kafka', () => {
     const read = await readUp(raw.filter(({ value }) => value !== null && value.length > 0).length)
     expect(read.map(({ payload }) => text(payload)).filter((one) => !one?.startsWith('stranger'))).toEqual(sent)
     expect(world.errors).toEqual([])
-  }, 60_000)
+  }, 300_000)
 })
 
 /** Undefined: a barrier, or somebody else's. */

@@ -62,7 +62,7 @@ describe('quotas', () => {
     }
     expect(found).toEqual(Array.from({ length: 60 }, (_, index) => String(index)))
     await client.close()
-  }, 60_000)
+  }, 300_000)
 
   it('Given reads that wait, then as many as allowed wait and the next is refused, signed and without a turn', async () => {
     const bearer = await world.token('noisy')
@@ -174,5 +174,5 @@ describe('staged bytes', () => {
       published: false,
     })
     expect(await waiting.session.call('ack', { n: 1 })).toMatchObject({ n: 1 })
-  }, 60_000)
+  }, 300_000)
 })

@@ -47,7 +47,7 @@ stackRequirement.describe('a cluster over a log that is not as it should be', ()
     await Promise.all([api, stream].map((one) => one?.kill()))
     await stack?.stop()
     removeFolder(dir)
-  }, 60_000)
+  }, 300_000)
 
   async function post(path: string, body: unknown): Promise<{ readonly status: number; readonly body: Problem }> {
     const answer = await fetch(api.urls.http + path, {
@@ -177,7 +177,7 @@ stackRequirement.describe('a cluster over a log that is not as it should be', ()
     // It was told nothing certain: it may have landed, once at most.
     expect(seen.filter((text) => text === 'one shot').length).toBeLessThanOrEqual(1)
     await read.close()
-  }, 180_000)
+  }, 300_000)
 })
 
 async function consumed(

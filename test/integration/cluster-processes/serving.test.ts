@@ -45,7 +45,7 @@ stackRequirement.describe('the processes of a cluster', () => {
     await Promise.all([...(apis ?? []), ...(streams ?? [])].map((one) => one.kill()))
     await stack?.stop()
     removeFolder(dir)
-  }, 60_000)
+  }, 300_000)
 
   const tokenOf = (api: ApiProcess): Promise<string> => accessToken({ ...api, credentials: cluster.credentials })
 

@@ -141,7 +141,7 @@ describe('a look at a data folder', () => {
       if (report.findingCount > 0) found += 1
     }
     expect(found).toBe(tries)
-  }, 120_000)
+  }, 300_000)
 
   it('Given a file cut off in the middle, then the crash of the reader is a finding', async () => {
     truncateSync(join(dir, 'data.mdb'), 3 * 4096)

@@ -94,7 +94,7 @@ describe('the embedded broker', () => {
     }
     expect(answers.length - refused.length).toBeGreaterThan(200)
     expect(await produce(0, 1_000_000, 299)).toMatchObject({ kind: 'landed', baseOffset: 0 })
-  }, 30_000)
+  }, 300_000)
 
   it('Given appends while a sweep removes thousands, then all land and the rest is whole', async () => {
     await broker.createTopic({ name: topic, partitions: 1, format: 'sealed', retentionBytes: 50_000 })

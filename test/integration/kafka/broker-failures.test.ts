@@ -10,7 +10,7 @@ import { newIncarnation, openLog, readAll, recordOf, textOf } from '../../suppor
 import { privateStack, stackRequirement, stackStartMs } from '../../support/stack.ts'
 
 const partitions = 6
-const testMs = 120_000
+const testMs = 600_000
 
 interface Load {
   /** Per partition: what was appended, with its outcome, in order. */

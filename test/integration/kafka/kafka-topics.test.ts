@@ -166,7 +166,7 @@ stackRequirement.describe('topics of the Kafka log', () => {
     expect(below?.logStart).toBeGreaterThanOrEqual(2)
     expect(await writer.append(at, [recordOf('next')])).toMatchObject({ kind: 'landed', baseOffset: 3 })
     await writer.close()
-  }, 60_000)
+  }, 300_000)
 
   it('Given a transaction of a stranger in a plain topic, then only what was committed is read, at the end as well', async () => {
     const name = newName()
@@ -211,7 +211,7 @@ stackRequirement.describe('topics of the Kafka log', () => {
     expect(answer?.records.map(textOf)).toEqual(['c'])
     await stranger.disconnect()
     await writer.close()
-  }, 60_000)
+  }, 300_000)
 
   const withZstd = 'zstdDecompressSync' in zlib
   for (const codec of ['gzip', 'snappy', 'lz4', 'zstd']) {
@@ -235,7 +235,7 @@ stackRequirement.describe('topics of the Kafka log', () => {
         expect(damagedBatches).toBe(0)
       }
       await counting.close()
-    }, 60_000)
+    }, 300_000)
   }
 })
 

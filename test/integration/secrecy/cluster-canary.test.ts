@@ -61,7 +61,7 @@ stackRequirement.describe('what a cluster hands to its brokers', () => {
     await Promise.all([api, stream].map((one) => one?.kill()))
     await stack?.stop()
     removeFolder(dir)
-  }, 60_000)
+  }, 300_000)
 
   /** RabbitMQ's firehose: a copy of every message that is published or delivered, whoever it is for. */
   async function traceEverything(): Promise<() => Promise<void>> {
@@ -159,7 +159,7 @@ stackRequirement.describe('what a cluster hands to its brokers', () => {
       await consumer.disconnect()
     }
     for (const record of records) expect(leaked(record, { ...canaries, ...secrets })).toEqual([])
-  }, 60_000)
+  }, 300_000)
 
   it('Given logs at debug level and metrics of both processes, then none holds a canary or a secret', async () => {
     for (const one of [api, stream]) {

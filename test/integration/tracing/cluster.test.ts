@@ -47,7 +47,7 @@ stackRequirement.describe('a trace through a cluster', () => {
     await collector?.close()
     await stack?.stop()
     removeFolder(dir)
-  }, 60_000)
+  }, 300_000)
 
   function post(path: string, body: RequestInit['body'], headers: Record<string, string>): Promise<Response> {
     return fetch(api.urls.http + path, {
