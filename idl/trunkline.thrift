@@ -137,6 +137,8 @@ struct AllocateRequest {
   3: required i32 mode
   4: optional StartAt startAt
   5: optional Resume resume
+  // How the calls of the session are signed: hmac-sha256 (the default), or hmac-md5 where the operator allows it.
+  6: optional string macAlgorithm
   20: optional string group
   21: optional string producerName
   22: optional string ackLevel
@@ -155,6 +157,7 @@ struct AllocateReply {
   10: optional i64 nextN
   11: optional list<WriteOutcome> outcomes
   12: optional i32 packing
+  13: optional string macAlgorithm  // absent: hmac-sha256, also when the gateway does not know the field of the request
 }
 
 struct ReadRequest {

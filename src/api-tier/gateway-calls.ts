@@ -123,7 +123,9 @@ export class GatewayCalls {
     this.#deps = deps
     this.#tracing = deps.tracing ?? noTracing
     this.#nodes = new NodeCalls(deps.switchboard, deps.clock)
-    this.#openedTokens = new OpenedTokens(deps.gatewayKeys, deps.openedTokensMax ?? openedTokensMaxDefault)
+    this.#openedTokens = new OpenedTokens(deps.gatewayKeys, deps.openedTokensMax ?? openedTokensMaxDefault, (token) =>
+      deps.authorizer.md5Sessions.check(token),
+    )
     this.proofs = new SessionProofs(this.#openedTokens, deps.signatures ?? 'thrift', deps.metrics)
   }
 
@@ -198,7 +200,7 @@ export class GatewayCalls {
     return (await this.#caller(bearer)).principal
   }
 
-  /** What a session token says. Errors: BAD_SESSION_TOKEN. */
+  /** What the token of a live session says. Errors: BAD_SESSION_TOKEN, WEAK_MAC_REFUSED, SESSION_GONE. */
   openToken(session: Uint8Array): SessionTokenContent {
     return this.#openedTokens.open(session)
   }
@@ -220,8 +222,9 @@ export class GatewayCalls {
     this.#checkResume(request, caller.principal)
     const access = { caller, method: 'allocate', requestId: context.requestId }
     this.authorizer.require(access, parseTopicName(request.topic), actionOf(modeOf(request)))
-    const asked = withLogTopic(withoutSecrets(request), caller.principal.tenant)
-    const body = await this.#toAny('allocate', caller.principal, encodeBody('allocate', asked), context)
+    const principal = this.authorizer.md5Sessions.allocating(access, request)
+    const asked = withLogTopic(withoutSecrets(request), principal.tenant)
+    const body = await this.#toAny('allocate', principal, encodeBody('allocate', asked), context)
     context.span?.set('topic', asked.topic)
     this.authorizer.allocated(decodeStruct(methodSchemas.allocate.reply, body).sessionId, caller)
     return body
@@ -281,7 +284,8 @@ export class GatewayCalls {
   ): Promise<Uint8Array> {
     const token = this.#openedTokens.open(request.session)
     const caller = bearer === undefined ? undefined : await this.#caller(bearer)
-    const principal = caller?.principal ?? sessionBoundPrincipal
+    const principal =
+      caller === undefined ? sessionBoundPrincipal : this.authorizer.md5Sessions.refreshing(caller.principal, token)
     if (caller !== undefined && !owns(principal, token)) throw new TrunklineError('BAD_SESSION_TOKEN')
     this.authorizer.requireSession(caller, token, { method, requestId: context.requestId })
     const asker = {
@@ -403,7 +407,8 @@ export class GatewayCalls {
   /** A producer is bound to the principal that made it. */
   #checkResume(request: AllocateRequest, principal: Principal): void {
     if (request.resume === undefined) return
-    if (!owns(principal, this.#openedTokens.open(request.resume.session))) throw new TrunklineError('BAD_SESSION_TOKEN')
+    if (!owns(principal, this.#openedTokens.openEnded(request.resume.session)))
+      throw new TrunklineError('BAD_SESSION_TOKEN')
   }
 
   async #observed<R>(method: string, context: CallContext, run: (traced: CallContext) => Promise<R>): Promise<R> {

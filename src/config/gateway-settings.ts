@@ -66,6 +66,11 @@ export const frontSettings = {
     description:
       'Which calls of a session must be signed with its secret: those over `thrift`, `all` (JSON too), or none (`optional`, for clients that cannot). What is signed is always checked.',
   }),
+  allowHmacMd5: Type.Boolean({
+    default: false,
+    description:
+      'Whether sessions may be signed with HMAC-MD5, for old clients: those whose entry in `clientsFile` says `allowHmacMd5` too, and only when they ask for it.',
+  }),
   accessTokenMs: whole(minuteMs, dayMs, 60 * minuteMs, 'Life of an access token.'),
   requestTimeoutMs: whole(1_000, 10 * minuteMs, 20_000, 'A request that has not arrived whole by then is closed.'),
   arrivingBytesMax: whole(

@@ -2,7 +2,8 @@
 // any API node opens it without state, and the session's secret, derived from the token.
 // 1. A token has a salt of its own, so its subkey seals once and the nonce may be constant.
 // 2. Forged, truncated, foreign and old tokens are one error, BAD_SESSION_TOKEN, without details.
-// 3. ≤ 384 bytes for every topic and incarnation when the session id has at most 22 characters.
+// 3. The token fixes the algorithm of the session's MACs, and the secret of one algorithm is not that of another.
+// 4. ≤ 384 bytes for every topic and incarnation when the session id has at most 22 characters.
 // Leaves out: expiry, which the session's node knows; whether the principal may use it (the API tier).
 import { createHash } from 'node:crypto'
 import type { Random } from '../ports/random.ts'
@@ -21,6 +22,7 @@ import {
   topicIdFromBytes,
 } from '../protocol/ids.ts'
 import { sessionTokenBytesMax } from '../protocol/limits.ts'
+import { labelFor, type MacAlgorithm, macAlgorithm } from '../protocol/mac-algorithm.ts'
 import { type Mode, mode } from '../protocol/messages.ts'
 import { decrypt, encryptInto, keySize, nonceSize, tagSize } from './aes-gcm.ts'
 import { base65Size, decodeBase65, encodeBase65 } from './base-65.ts'
@@ -37,6 +39,8 @@ export interface SessionTokenContent {
   readonly mode: Mode
   /** Of a write session. */
   readonly producerId?: ProducerId | undefined
+  /** Default HMAC-SHA256. */
+  readonly macAlgorithm?: MacAlgorithm | undefined
   /** 16 bytes of `principalHash`. */
   readonly principal: Uint8Array
   readonly packing: number
@@ -53,6 +57,7 @@ const fixedSize = 1 + 1 + 2 + 6 + 7 + 16 + principalSize
 const producerSize = 16
 const modeBits = 0x03
 const producerBit = 0x04
+const md5Bit = 0x08
 const nonce = new Uint8Array(nonceSize)
 const sealLabel = 'tl1 session token'
 const secretLabel = 'tl1 session secret'
@@ -96,12 +101,16 @@ export function openSessionToken(keys: GatewayKeys, bytes: Uint8Array): SessionT
 }
 
 /**
- * The 32-byte secret of the session that this token names; the same on every node. It does not check the token's seal:
- * call openSessionToken too. Errors: BAD_SESSION_TOKEN.
+ * The 32-byte secret of the session that this token names; the same on every node. It does not check the token's seal,
+ * nor that the algorithm is the token's: call openSessionToken too. Errors: BAD_SESSION_TOKEN.
  */
-export function sessionSecret(keys: GatewayKeys, tokenBytes: Uint8Array): Uint8Array {
+export function sessionSecret(
+  keys: GatewayKeys,
+  tokenBytes: Uint8Array,
+  algorithm: MacAlgorithm = macAlgorithm.sha256,
+): Uint8Array {
   const { keyId, salt } = readHeader(tokenBytes)
-  return subkeyOf(keys, keyId, salt, secretLabel, sessionSecretSize)
+  return subkeyOf(keys, keyId, salt, labelFor(algorithm, secretLabel), sessionSecretSize)
 }
 
 function readHeader(bytes: Uint8Array): { readonly keyId: string; readonly salt: Uint8Array } {
@@ -130,7 +139,7 @@ function encodeContent(content: SessionTokenContent): Uint8Array {
   const namesAt = fixedSize + (content.producerId === undefined ? 0 : producerSize)
   const plain = Buffer.alloc(namesAt + names.reduce((size, name) => size + name.length, 0))
   if (content.principal.length !== principalSize) throw new Error('a principal has 16 bytes')
-  plain[0] = content.mode | (content.producerId === undefined ? 0 : producerBit)
+  plain[0] = content.mode | (content.producerId === undefined ? 0 : producerBit) | algorithmBits(content)
   plain.writeUInt8(content.packing, 1)
   plain.writeUInt16BE(content.partitions, 2)
   plain.writeUIntBE(content.issuedAtMs, 4, 6)
@@ -150,7 +159,7 @@ function decodeContent(bytes: Uint8Array): SessionTokenContent {
   const plain = Buffer.from(bytes.buffer, bytes.byteOffset, bytes.length)
   const flags = plain.readUInt8(0)
   const modeFound = Object.values(mode).find((value) => value === (flags & modeBits))
-  if (modeFound === undefined || (flags & ~(modeBits | producerBit)) !== 0) throw badToken()
+  if (modeFound === undefined || (flags & ~(modeBits | producerBit | md5Bit)) !== 0) throw badToken()
   const withProducer = (flags & producerBit) !== 0
   const names = decodeNames(bytes, fixedSize + (withProducer ? producerSize : 0))
   return {
@@ -159,10 +168,20 @@ function decodeContent(bytes: Uint8Array): SessionTokenContent {
     topicId: topicIdFromBytes(bytes.subarray(17, 33)),
     mode: modeFound,
     ...(withProducer ? { producerId: producerIdFromBytes(bytes.subarray(fixedSize, fixedSize + producerSize)) } : {}),
+    ...((flags & md5Bit) !== 0 ? { macAlgorithm: macAlgorithm.md5 } : {}),
     principal: bytes.slice(33, 33 + principalSize),
     packing: plain.readUInt8(1),
     partitions: plain.readUInt16BE(2),
     issuedAtMs: plain.readUIntBE(4, 6),
+  }
+}
+
+function algorithmBits({ macAlgorithm: algorithm = macAlgorithm.sha256 }: SessionTokenContent): number {
+  switch (algorithm) {
+    case macAlgorithm.sha256:
+      return 0
+    case macAlgorithm.md5:
+      return md5Bit
   }
 }
 

@@ -54,6 +54,10 @@ export async function startApiPart(options: ApiPartOptions): Promise<ApiPart> {
   const { host, connectionsMax, drainTimeoutMs, requestTimeoutMs } = config
   const metrics = apiTierMetrics(registry.metrics)
   const ownIssuer = { jwks: { keys: [publicJwk(signingKey)] }, issuer, audience, clock }
+  if (config.allowHmacMd5) {
+    const count = options.clients.filter(({ allowHmacMd5 }) => allowHmacMd5 === true).length
+    logger.warn({ tier: 'api', count }, 'so many clients may sign their sessions with HMAC-MD5')
+  }
   const bearers = startBearers(parts, ownIssuer, providers, config)
   const tokens = bearers.verifier
   const authorizer = new Authorizer({
@@ -63,6 +67,7 @@ export async function startApiPart(options: ApiPartOptions): Promise<ApiPart> {
     clock,
     logger,
     metrics: accessTierMetrics(registry.metrics),
+    allowHmacMd5: config.allowHmacMd5,
   })
   const calls = new GatewayCalls({
     switchboard,

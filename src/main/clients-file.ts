@@ -1,6 +1,7 @@
 // Owns: clients.json: who may log in at the API tier.
 //   {"version": 1, "clients": [{"clientId": "…", "secretHash": "sha256:…", "subject": "…", "tenant": "…"}]}
-// 1. It holds hashes of generated secrets, never a secret. `subject` is the client id and `tenant` is `default` when absent.
+// 1. It holds hashes of generated secrets, never a secret. `subject` is the client id, `tenant` is `default` and
+//    `allowHmacMd5` is false when absent.
 // 2. No error quotes the file.
 import { readFileSync, statSync } from 'node:fs'
 import { type Static, Type } from 'typebox'
@@ -21,6 +22,7 @@ const fileSchema = Type.Object(
           secretHash: Type.String({ pattern: '^sha256:[A-Za-z0-9_-]{43}$' }),
           subject: Type.Optional(name),
           tenant: Type.Optional(Type.String({ pattern: '^[a-z0-9][a-z0-9-]{0,31}$' })),
+          allowHmacMd5: Type.Optional(Type.Boolean()),
         },
         { additionalProperties: false },
       ),
@@ -50,10 +52,9 @@ export function readClientsFile(path: string): readonly StaticClient[] {
   }
   const ids = new Set(content.clients.map(({ clientId }) => clientId))
   if (ids.size < content.clients.length) throw refusal('names a client twice')
-  return content.clients.map(({ clientId, secretHash, subject = clientId, tenant = defaultTenant }) => ({
-    clientId,
-    secretHash,
-    subject,
+  return content.clients.map(({ subject, tenant = defaultTenant, ...client }) => ({
+    ...client,
+    subject: subject ?? client.clientId,
     tenant,
   }))
 }
@@ -71,7 +72,7 @@ export function clientsFileText(clientId: string, secret: string): string {
 function placeOf(path: string): string {
   const ours = path
     .split('/')
-    .filter((name) => /^(version|clients|[0-9]+|clientId|secretHash|subject|tenant)$/.test(name))
+    .filter((name) => /^(version|clients|[0-9]+|clientId|secretHash|subject|tenant|allowHmacMd5)$/.test(name))
   return `/${ours.join('/')}`
 }
 

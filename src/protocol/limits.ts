@@ -38,6 +38,8 @@ export const keepAliveMs = 10_000
 export const releaseMs = 1_000
 export const appendDeadlineMs = 30_000
 export const nackDelayMsMax = 15 * 60_000
+/** From its allocation, whatever bearers come: a session that is signed with HMAC-MD5. */
+export const md5SessionMsMax = 15 * 60_000
 /** Bearer tokens above this are refused unread. */
 export const bearerBytesMax = 8 * 1024
 /** A sealed session token: it travels in an HTTP header, base64url, ≤ 512 characters. */

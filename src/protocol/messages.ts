@@ -128,6 +128,8 @@ export interface AllocateRequest {
   mode: number
   startAt?: StartAt | undefined
   resume?: Resume | undefined
+  /** `hmac-sha256` (the default) or `hmac-md5`. */
+  macAlgorithm?: string | undefined
   group?: string | undefined
   producerName?: string | undefined
   ackLevel?: string | undefined
@@ -147,6 +149,8 @@ export interface AllocateReply {
   nextN?: number | undefined
   outcomes?: readonly WriteOutcome[] | undefined
   packing?: number | undefined
+  /** Absent: HMAC-SHA256. */
+  macAlgorithm?: string | undefined
 }
 
 export interface ReadRequest {

@@ -7,7 +7,8 @@
 // 4. They are written into one scratch buffer that all share: it is synchronous and calls nobody.
 // Leaves out: when a missing MAC is refused (api-tier/session-proofs.ts), challenges and sequences (the machines), what is
 // signed over JSON (signed-http.ts).
-import { createHmac, hash, hkdfSync, timingSafeEqual } from 'node:crypto'
+import { hash, hkdfSync, timingSafeEqual } from 'node:crypto'
+import { labelFor, type MacAlgorithm, macAlgorithm, macOf } from './mac-algorithm.ts'
 import type { ErrorStruct, MethodName, Proof, ReplyOf, RequestOf } from './messages.ts'
 import { type AnySchema, type FieldSpec, op, type WireType } from './thrift/schema.ts'
 import { methodSchemas, schemas } from './thrift/schemas.ts'
@@ -18,9 +19,11 @@ export interface MacKeys {
   readonly c2s: Uint8Array
   /** Server to client. */
   readonly s2c: Uint8Array
+  /** Default HMAC-SHA256. */
+  readonly algorithm?: MacAlgorithm | undefined
 }
 
-const macSize = 32
+const keySize = 32
 const hashed = fieldNamed(schemas.Block, 'data')
 const uncovered: ReadonlySet<FieldSpec> = new Set([
   fieldNamed(schemas.Proof, 'bearer'),
@@ -29,9 +32,13 @@ const uncovered: ReadonlySet<FieldSpec> = new Set([
   fieldNamed(schemas.TrunklineError, 'mac'),
 ])
 
-/** HKDF-SHA256 of the session's secret (allocate's `secret`), no salt, info "tl1 c2s" and "tl1 s2c", 32 bytes each. */
-export function deriveMacKeys(secret: Uint8Array): MacKeys {
-  return { c2s: derive(secret, 'tl1 c2s'), s2c: derive(secret, 'tl1 s2c') }
+/**
+ * HKDF-SHA256 of the session's secret (allocate's `secret`), no salt, info "tl1 c2s" and "tl1 s2c" (for HMAC-MD5
+ * "tl1 c2s md5" and "tl1 s2c md5"), 32 bytes each.
+ */
+export function deriveMacKeys(secret: Uint8Array, algorithm: MacAlgorithm = macAlgorithm.sha256): MacKeys {
+  const keyFor = (label: `tl1 ${string}`): Uint8Array => derive(secret, labelFor(algorithm, label))
+  return { c2s: keyFor('tl1 c2s'), s2c: keyFor('tl1 s2c'), algorithm }
 }
 
 export function requestSignedBytes<M extends MethodName>(method: M, request: RequestOf<M>): Uint8Array {
@@ -52,9 +59,9 @@ export function errorSignedBytes(method: MethodName, answered: Proof | undefined
   return copied(answerBytes(method, 'error', answered, schemas.TrunklineError, error))
 }
 
-/** HMAC-SHA256, 32 bytes: goes into `proof.mac`, which it does not cover. */
+/** Goes into `proof.mac`, which it does not cover. */
 export function requestMac<M extends MethodName>(keys: MacKeys, method: M, request: RequestOf<M>): Uint8Array {
-  return mac(keys.c2s, requestBytes(method, request))
+  return mac(keys, keys.c2s, requestBytes(method, request))
 }
 
 /** Goes into `turn.mac`. */
@@ -64,7 +71,7 @@ export function replyMac<M extends MethodName>(
   answered: Proof | undefined,
   reply: ReplyOf<M>,
 ): Uint8Array {
-  return mac(keys.s2c, answerBytes(method, 'reply', answered, methodSchemas[method].reply, reply))
+  return mac(keys, keys.s2c, answerBytes(method, 'reply', answered, methodSchemas[method].reply, reply))
 }
 
 /** Goes into the error's `turn.mac`; into its own `mac` when it has no turn. */
@@ -74,7 +81,7 @@ export function errorMac(
   answered: Proof | undefined,
   error: ErrorStruct,
 ): Uint8Array {
-  return mac(keys.s2c, answerBytes(method, 'error', answered, schemas.TrunklineError, error))
+  return mac(keys, keys.s2c, answerBytes(method, 'error', answered, schemas.TrunklineError, error))
 }
 
 /** True when `request.proof.mac` is there and right; in constant time for a given size. */
@@ -285,17 +292,18 @@ function sha256(bytes: Uint8Array): Uint8Array {
   return hash('sha256', bytes, 'buffer')
 }
 
-function mac(key: Uint8Array, bytes: Uint8Array): Uint8Array {
-  return new Uint8Array(createHmac('sha256', key).update(bytes).digest())
+/** By the one algorithm that the keys are for. */
+export function mac({ algorithm }: MacKeys, key: Uint8Array, bytes: Uint8Array): Uint8Array {
+  return macOf(algorithm ?? macAlgorithm.sha256, key, bytes)
 }
 
 function derive(secret: Uint8Array, label: string): Uint8Array {
-  return new Uint8Array(hkdfSync('sha256', secret, new Uint8Array(0), label, macSize))
+  return new Uint8Array(hkdfSync('sha256', secret, new Uint8Array(0), label, keySize))
 }
 
 /** In constant time for a given size. */
 export function sameMac(given: Uint8Array | undefined, expected: Uint8Array): boolean {
-  return given !== undefined && given.length === macSize && timingSafeEqual(given, expected)
+  return given !== undefined && given.length === expected.length && timingSafeEqual(given, expected)
 }
 
 function fieldNamed(schema: AnySchema, name: string): FieldSpec {

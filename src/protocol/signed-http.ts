@@ -4,9 +4,9 @@
 //    MAC), its status, its body and the turn in its headers.
 // 2. The host is left out: proxies change it, and the keys belong to one gateway anyway.
 // Leaves out: headers' names (api-tier/http/session-headers.ts), keys (signed-bytes.ts).
-import { createHash, createHmac } from 'node:crypto'
+import { createHash } from 'node:crypto'
 import type { Proof, Turn } from './messages.ts'
-import type { MacKeys } from './signed-bytes.ts'
+import { type MacKeys, mac } from './signed-bytes.ts'
 
 export interface SignedHttpRequest {
   readonly method: string
@@ -54,14 +54,14 @@ export function httpReplyBytes(answered: Proof, reply: SignedHttpReply): Uint8Ar
   ])
 }
 
-/** HMAC-SHA256, 32 bytes. */
+/** By the algorithm of the keys; the digest of the body is SHA-256 in any case. */
 export function httpRequestMac(keys: MacKeys, request: SignedHttpRequest): Uint8Array {
-  return hmac(keys.c2s, httpRequestBytes(request))
+  return mac(keys, keys.c2s, httpRequestBytes(request))
 }
 
 /** As httpRequestMac, of the answer. */
 export function httpReplyMac(keys: MacKeys, answered: Proof, reply: SignedHttpReply): Uint8Array {
-  return hmac(keys.s2c, httpReplyBytes(answered, reply))
+  return mac(keys, keys.s2c, httpReplyBytes(answered, reply))
 }
 
 function opening(direction: 'request' | 'reply'): Uint8Array[] {
@@ -91,8 +91,4 @@ function i64(value: number): Uint8Array {
 
 function sha256(bytes: Uint8Array): Uint8Array {
   return createHash('sha256').update(bytes).digest()
-}
-
-function hmac(key: Uint8Array, bytes: Uint8Array): Uint8Array {
-  return new Uint8Array(createHmac('sha256', key).update(bytes).digest())
 }

@@ -32,6 +32,7 @@ import {
   type SessionId,
 } from '../protocol/ids.ts'
 import { plainJoinedBytesMax } from '../protocol/limits.ts'
+import { parseMacAlgorithm } from '../protocol/mac-algorithm.ts'
 import {
   type AllocateReply,
   type AllocateRequest,
@@ -105,6 +106,7 @@ export class Allocator {
     traceparent?: string,
   ): Promise<AllocateReply> {
     refuseUnbuilt(request, principal)
+    parseMacAlgorithm(request.macAlgorithm)
     // A5
     if (tenantOfLogTopic(request.topic) !== principal.tenant)
       throw new TrunklineError('UNKNOWN_TOPIC', { details: { topic: request.topic } })
@@ -134,7 +136,10 @@ export class Allocator {
     })
     this.#start(session, 'read')
     session.send({ type: 'PREPARED' })
-    return this.#reply(session, topic, principal, topic.info.partitions, undefined, { cursor: session.cursor() })
+    return this.#reply(session, topic, principal, topic.info.partitions, undefined, {
+      cursor: session.cursor(),
+      macAlgorithm: request.macAlgorithm,
+    })
   }
 
   async #allocateWriter(
@@ -151,7 +156,7 @@ export class Allocator {
     const topic = await this.#by(untilMs, resume === undefined ? topics.openForWriting(name) : topics.open(name))
     if (topic.info.unsafe !== undefined) throw new TrunklineError('TOPIC_UNSAFE', { details: topic.info.unsafe })
     await this.#by(untilMs, sealer.prepare(topic.info.topicId, tenantOfLogTopic(name)))
-    if (resume !== undefined) return this.#resumeWriter(topic, principal, resume, untilMs, traceparent)
+    if (resume !== undefined) return this.#resumeWriter(topic, principal, { ...request, resume }, untilMs, traceparent)
     const producerId = parseProducerId(Buffer.from(this.#options.random.bytes(16)).toString('hex'))
     const ends = await this.#by(untilMs, this.#ends(topic.info))
     const session = this.#writer(topic, principal, producerId, ends, topic.info.partitions)
@@ -160,13 +165,14 @@ export class Allocator {
       writeCursor: session.cursor(),
       nextN: 1,
       packing: packing.v1,
+      macAlgorithm: request.macAlgorithm,
     })
   }
 
   async #resumeWriter(
     topic: OpenTopic,
     principal: Principal,
-    resume: Resume,
+    { resume, macAlgorithm }: AllocateRequest & { readonly resume: Resume },
     untilMs: number,
     traceparent: string | undefined,
   ): Promise<AllocateReply> {
@@ -202,6 +208,7 @@ export class Allocator {
       nextN: resume.nextN,
       outcomes: found.outcomes,
       packing: token.packing,
+      macAlgorithm,
     })
   }
 
@@ -270,6 +277,7 @@ export class Allocator {
     more: Partial<AllocateReply>,
   ): AllocateReply {
     const { incarnation, pid, gatewayKeys, random, limits, clock } = this.#options
+    const algorithm = parseMacAlgorithm(more.macAlgorithm)
     const content: SessionTokenContent = {
       sessionId: session.id,
       incarnation,
@@ -278,6 +286,7 @@ export class Allocator {
       topicId: topic.info.topicId,
       mode: producerId === undefined ? mode.read : mode.write,
       producerId,
+      macAlgorithm: algorithm,
       principal: hashOf(principal),
       packing: packing.v1,
       partitions,
@@ -286,7 +295,7 @@ export class Allocator {
     const token = sealSessionToken(gatewayKeys, content, random)
     return {
       session: token,
-      secret: sessionSecret(gatewayKeys, token),
+      secret: sessionSecret(gatewayKeys, token, algorithm),
       turn: session.conversation.firstTurn(),
       sessionId: session.id satisfies SessionId,
       partitions,

@@ -4,6 +4,7 @@
 import { connect, type Socket } from 'node:net'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { isErrorNamed, TrunklineError } from '../../src/protocol/errors.ts'
+import { parseMacAlgorithm } from '../../src/protocol/mac-algorithm.ts'
 import {
   type AllocateReply,
   type MethodName,
@@ -95,8 +96,8 @@ export class RawClient {
     checkSigned(method, signed, decoded)
     if ('error' in decoded) throw decoded.error
     if (method === 'allocate') {
-      const { session, secret } = decoded.reply as AllocateReply
-      sessionKeys.set(textOf(session), deriveMacKeys(secret))
+      const { session, secret, macAlgorithm } = decoded.reply as AllocateReply
+      sessionKeys.set(textOf(session), deriveMacKeys(secret, parseMacAlgorithm(macAlgorithm)))
     }
     return decoded.reply
   }

@@ -10,6 +10,8 @@ export interface StaticClient {
   /** Stable name of the caller inside its tenant. */
   readonly subject: string
   readonly tenant: string
+  /** Whether its sessions may be signed with HMAC-MD5, where the gateway allows that at all. Default: no. */
+  readonly allowHmacMd5?: boolean | undefined
 }
 
 const prefix = 'sha256:'

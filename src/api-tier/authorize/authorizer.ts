@@ -5,6 +5,7 @@
 // 3. Every denial and every allowed allocation and administration is audited; decisions are counted without names.
 // 4. A call of a session is judged like its allocation whenever its caller is known here (session-callers.ts), except
 //    `dispose`: whoever may do nothing any more may still go.
+// 5. A client that may sign with HMAC-MD5 (md5-sessions.ts) is not allowed `admin`, whatever the policy says.
 // Leaves out: what a policy says (policy.ts), names of topics in the log (caller-topics.ts).
 import { createHash } from 'node:crypto'
 import { LRUCache } from 'lru-cache'
@@ -17,11 +18,12 @@ import { callerTopicOf } from '../../protocol/tenant-topics.ts'
 import type { Caller } from '../auth/bearer.ts'
 import type { StaticClient } from '../auth/client-registry.ts'
 import { AuditLog } from './audit-log.ts'
+import { Md5Sessions } from './md5-sessions.ts'
 import { type Action, actions, type Decision, decide, type Policy } from './policy.ts'
 import { SessionCallers } from './session-callers.ts'
 
 export interface AccessMetrics {
-  decided(action: Action | 'any', outcome: 'allowed' | 'denied'): void
+  decided(action: Action | 'any' | 'hmac-md5', outcome: 'allowed' | 'denied'): void
   /** Lines of the audit that were left out. */
   auditSuppressed(count: number): void
 }
@@ -37,6 +39,10 @@ export interface AuthorizerDeps {
   readonly clock: Clock
   readonly logger: Logger
   readonly metrics: AccessMetrics
+  /** Whether clients whose entry says so may sign with HMAC-MD5. Default: no. */
+  readonly allowHmacMd5?: boolean | undefined
+  /** Default: what Node says of itself. */
+  readonly isFips?: (() => boolean) | undefined
 }
 
 /** What is asked of a node for a caller. */
@@ -57,6 +63,7 @@ export class Authorizer {
   readonly #decisions = new LRUCache<string, Decision>({ max: decisionsMax })
   /** Callers are kept by whoever verified their bearers. */
   readonly #names = new WeakMap<Caller, string>()
+  readonly md5Sessions: Md5Sessions
   #policy: Policy
 
   constructor(deps: AuthorizerDeps) {
@@ -64,6 +71,7 @@ export class Authorizer {
     this.#policy = deps.policy
     this.#sessions = new SessionCallers(deps.clients, deps.issuer)
     this.#audit = new AuditLog({ ...deps, onSuppressed: (count) => deps.metrics.auditSuppressed(count) })
+    this.md5Sessions = new Md5Sessions({ ...deps, isAllowed: deps.allowHmacMd5 ?? false, audit: this.#audit })
   }
 
   /** Counts from the next decision on. */
@@ -131,7 +139,10 @@ export class Authorizer {
     const key = `${this.#nameOf(caller)} ${action} ${topic}`
     const known = this.#decisions.get(key)
     if (known !== undefined) return known
-    const decision = decide(this.#policy, caller, this.#deps.issuer, action, topic)
+    const decision: Decision =
+      action === 'admin' && this.md5Sessions.isFor(caller)
+        ? { allowed: false, why: 'clients that may sign with HMAC-MD5 administer nothing' }
+        : decide(this.#policy, caller, this.#deps.issuer, action, topic)
     this.#decisions.set(key, decision)
     return decision
   }

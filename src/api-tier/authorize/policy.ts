@@ -53,6 +53,7 @@ export type DenialReason =
   | 'no rule names this caller'
   | 'no rule for this caller names this topic'
   | 'rules for this caller and topic allow other actions only'
+  | 'clients that may sign with HMAC-MD5 administer nothing'
 
 /** Nobody configured a policy: everybody who has proved to be anybody may do everything in its own tenant. */
 export const openPolicy: Policy = {

@@ -36,6 +36,12 @@ export const allocateBody = Type.Object(
         { ...strict, description: 'Takes the producer of a lost write session along.' },
       ),
     ),
+    macAlgorithm: Type.Optional(
+      Type.Union([Type.Literal('hmac-sha256'), Type.Literal('hmac-md5')], {
+        description:
+          'How the session is signed, when it is. Default hmac-sha256; hmac-md5 where the operator allows it.',
+      }),
+    ),
     group: Type.Optional(Type.String({ description: 'Reserved: answers UNSUPPORTED.' })),
     producerName: Type.Optional(Type.String({ description: 'Reserved: answers UNSUPPORTED.' })),
     ackLevel: Type.Optional(Type.String({ description: 'published; others answer UNSUPPORTED.' })),
@@ -53,6 +59,7 @@ export const allocatedSchema = Type.Object({
   mode: Type.Union([Type.Literal('read'), Type.Literal('write')]),
   partitions: Type.Integer(),
   packing: Type.Optional(Type.Integer()),
+  macAlgorithm: Type.Optional(Type.String({ description: 'Absent: hmac-sha256.' })),
   limits: Type.Record(Type.String(), Type.Integer()),
   expiresAtMs: int64Out,
   cursor: Type.Optional(bytesText),

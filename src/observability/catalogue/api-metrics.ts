@@ -98,7 +98,7 @@ export const apiMetrics = {
   accessDecisions: {
     kind: 'counter',
     name: 'trunkline_access_decisions_total',
-    help: 'Decisions about who may do what, by action (any: one of several was enough) and outcome (allowed, denied).',
+    help: 'Decisions about who may do what, by action (any: one of several was enough; hmac-md5: a session that is signed so) and outcome (allowed, denied).',
     labels: ['action', 'outcome'],
     alarm: 'A sudden rise of `denied`: a right was taken away or never given, or somebody tries; the audit says who.',
   },

@@ -58,6 +58,10 @@ export const errorCatalog = {
     number: 1104, http: 403, retryable: false,
     advice: 'Ask the owner of the topic to give this client the right that details name.',
   },
+  WEAK_MAC_REFUSED: {
+    number: 1105, http: 403, retryable: false,
+    advice: 'Allocate without macAlgorithm and sign with HMAC-SHA256: the operator has not allowed this client HMAC-MD5, or the gateway runs in FIPS mode.',
+  },
   UNKNOWN_TOPIC: {
     number: 1200, http: 404, retryable: false,
     advice: 'Check the name of the topic, or create the topic first.',

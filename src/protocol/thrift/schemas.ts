@@ -158,6 +158,7 @@ const allocateRequest = defineStruct<AllocateRequest>('AllocateRequest', {
   mode: required(3, i32),
   startAt: optional(4, struct(startAt)),
   resume: optional(5, struct(resume)),
+  macAlgorithm: optional(6, string),
   group: optional(20, string),
   producerName: optional(21, string),
   ackLevel: optional(22, string),
@@ -177,6 +178,7 @@ const allocateReply = defineStruct<AllocateReply>('AllocateReply', {
   nextN: optional(10, i64),
   outcomes: optional(11, list(struct(writeOutcome))),
   packing: optional(12, i32),
+  macAlgorithm: optional(13, string),
 })
 
 const readRequest = defineStruct<ReadRequest>('ReadRequest', {

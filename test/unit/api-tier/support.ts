@@ -4,6 +4,7 @@ import { systemClock } from '../../../src/adapters/clock/system-clock.ts'
 import { SeededRandom } from '../../../src/adapters/random/seeded-random.ts'
 import { type ApiMetrics, nullApiMetrics } from '../../../src/api-tier/api-metrics.ts'
 import type { BearerVerifier } from '../../../src/api-tier/auth/bearer.ts'
+import type { Authorizer } from '../../../src/api-tier/authorize/authorizer.ts'
 import { GatewayCalls } from '../../../src/api-tier/gateway-calls.ts'
 import type { SignaturesWanted } from '../../../src/api-tier/session-proofs.ts'
 import { GatewayKeys } from '../../../src/crypto/gateway-keys.ts'
@@ -134,14 +135,14 @@ export interface CallsUnderTest {
 
 export function gatewayCalls(
   answer: Answering,
-  over: { clock?: Clock; metrics?: ApiMetrics; signatures?: SignaturesWanted } = {},
+  over: { clock?: Clock; metrics?: ApiMetrics; signatures?: SignaturesWanted; authorizer?: Authorizer } = {},
 ): CallsUnderTest {
   const board = new ScriptedSwitchboard(answer)
   const calls = new GatewayCalls({
     switchboard: board,
     gatewayKeys: keys,
     tokens: bearers,
-    authorizer: openAuthorizer(over.clock ?? systemClock),
+    authorizer: over.authorizer ?? openAuthorizer(over.clock ?? systemClock),
     clock: over.clock ?? systemClock,
     metrics: over.metrics ?? nullApiMetrics,
     logger: silentLogger,

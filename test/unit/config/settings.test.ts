@@ -29,7 +29,7 @@ describe('the settings', () => {
   test.each(settings)('$role, $name: says what it means and keeps the rules', (setting) => {
     const { name, kind, description, environmentName, minimum, maximum } = setting
     expect(description).toMatch(/^[A-Za-z0-9].*\.$/)
-    expect(environmentName).toMatch(/^TRUNKLINE_[A-Z]+(_[A-Z]+)*$/)
+    expect(environmentName).toMatch(/^TRUNKLINE(_[A-Z][A-Z0-9]*)+$/)
     if (setting.default !== undefined) expect(Value.Check(setting.schema, setting.default)).toBe(true)
     else expect(setting.required || setting.hidden || offByDefault.includes(name), `${name} has no default`).toBe(true)
     expect(setting.hidden).toBe(name.endsWith('File'))

@@ -56,13 +56,14 @@ export function openTokenByTheBook(tokenHex: string, gatewayKeyFile: string): Re
   return {
     ...{ sessionId, incarnation, pid, topic, topicId, mode: flags & 3, principal, packing, partitions, issuedAtMs },
     ...(producerId === undefined ? {} : { producerId }),
+    ...((flags & 8) === 0 ? {} : { macAlgorithm: 'hmac-md5' }),
   }
 }
 
-export function sessionSecretByTheBook(tokenHex: string, gatewayKeyFile: string): string {
+export function sessionSecretByTheBook(tokenHex: string, gatewayKeyFile: string, isMd5: boolean): string {
   const reader = new Reader(Buffer.from(tokenHex, 'hex').subarray(1))
   const key = gatewayKey(gatewayKeyFile, reader.take(4).toString('hex'))
-  return hkdf(key, reader.take(16), 'tl1 session secret', 32).toString('hex')
+  return hkdf(key, reader.take(16), `tl1 session secret${isMd5 ? ' md5' : ''}`, 32).toString('hex')
 }
 
 export function openCursorByTheBook(

@@ -10,6 +10,7 @@ import {
   sessionSecret,
 } from '../../../src/crypto/session-token.ts'
 import { parseIncarnation, parseSessionId, parseTopicName } from '../../../src/protocol/ids.ts'
+import { macAlgorithm } from '../../../src/protocol/mac-algorithm.ts'
 import { errorOf, everyBitFlip, hex, producerA, topicA } from './crypto-fixtures.ts'
 
 const clock = new SimulatedClock()
@@ -105,6 +106,21 @@ describe('session tokens', () => {
     const twice = once.rotated(random, clock)
     expect(openSessionToken(twice, token)).toEqual(writeContent)
     expect(await errorOf(() => openSessionToken(twice.without(keys.currentId), token))).toBe('BAD_SESSION_TOKEN')
+  })
+
+  test('given HMAC-MD5, when its token is opened, then it says so, and its secret is not the one for HMAC-SHA256', () => {
+    const content = { ...writeContent, macAlgorithm: macAlgorithm.md5 }
+    const token = sealSessionToken(keys, content, random)
+    expect(openSessionToken(keys, token)).toEqual(content)
+    expect(hex(sessionSecret(keys, token, macAlgorithm.md5))).not.toBe(hex(sessionSecret(keys, token)))
+    const strong = sealSessionToken(keys, { ...writeContent, macAlgorithm: macAlgorithm.sha256 }, random)
+    expect(openSessionToken(keys, strong)).toEqual(writeContent)
+  })
+
+  test('given a token with HMAC-MD5 and any single flipped bit, then it is refused: it is never one with HMAC-SHA256', async () => {
+    const token = sealSessionToken(keys, { ...readContent, macAlgorithm: macAlgorithm.md5 }, random)
+    for (const { bit, flipped } of everyBitFlip(token))
+      expect(await errorOf(() => openSessionToken(keys, flipped)), `bit ${bit}`).toBe('BAD_SESSION_TOKEN')
   })
 
   test('given a token, then its secret has 32 bytes and is the same on another node', () => {

@@ -24,15 +24,15 @@ describe('clients.json', () => {
     expect(registry.authenticate('orders', 'another')).toBeUndefined()
   })
 
-  it('given several clients, then each has its own name and tenant', () => {
+  it('given several clients, then each has its own name, tenant and switch', () => {
     const clients = [
       { clientId: 'a', secretHash },
-      { clientId: 'b', secretHash, subject: 'service-b', tenant: 'blue' },
+      { clientId: 'b', secretHash, subject: 'service-b', tenant: 'blue', allowHmacMd5: true },
     ]
     writeFileSync(path, JSON.stringify({ version: 1, clients }))
     expect(readClientsFile(path)).toEqual([
       { clientId: 'a', secretHash, subject: 'a', tenant: 'default' },
-      { clientId: 'b', secretHash, subject: 'service-b', tenant: 'blue' },
+      { clientId: 'b', secretHash, subject: 'service-b', tenant: 'blue', allowHmacMd5: true },
     ])
   })
 
@@ -40,6 +40,11 @@ describe('clients.json', () => {
     ['not JSON', '{"version":1,CANARY', 'is not JSON'],
     ['a secret instead of a hash', '{"version":1,"clients":[{"clientId":"a","secretHash":"CANARY"}]}', '/clients/0'],
     ['an unknown field', `{"version":1,"clients":[{"clientId":"a","secretHash":"${secretHash}","CANARY":1}]}`, 'form'],
+    [
+      'a switch that is no boolean',
+      `{"version":1,"clients":[{"clientId":"a","secretHash":"${secretHash}","allowHmacMd5":"CANARY"}]}`,
+      '/clients/0/allowHmacMd5',
+    ],
     ['no client', '{"version":1,"clients":[]}', '/clients'],
     ['another version', '{"version":2,"clients":[]}', '/version'],
     [
