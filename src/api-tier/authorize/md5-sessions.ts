@@ -30,7 +30,7 @@ export interface Md5SessionsDeps {
   readonly clients: readonly Omit<StaticClient, 'secretHash'>[]
   readonly clock: Clock
   readonly audit: AuditLog
-  readonly metrics: { decided(action: typeof action, outcome: 'allowed' | 'denied'): void }
+  readonly metrics: { decided(what: typeof action, outcome: 'allowed' | 'denied'): void }
   /** Default: what Node says of itself. */
   readonly isFips?: (() => boolean) | undefined
 }

@@ -15,11 +15,12 @@ import { fetchToken, RawClient } from '../../support/raw-client.ts'
 export interface ClientEntry {
   readonly clientId: string
   readonly tenant?: string
+  readonly allowHmacMd5?: boolean
 }
 
 export type Line = LogFields & { readonly message: string }
 
-const secret = 'a-secret-for-tests'
+export const clientSecret = 'a-secret-for-tests'
 
 export class AccessWorld {
   readonly gateway: Gateway
@@ -46,7 +47,7 @@ export class AccessWorld {
   ): Promise<AccessWorld> {
     const dir = mkdtempSync(join(tmpdir(), 'trunkline-access-'))
     const clientsFile = join(dir, 'clients.json')
-    const secretHash = hashClientSecret(secret)
+    const secretHash = hashClientSecret(clientSecret)
     const entries = clients.map((client) => ({ ...client, secretHash }))
     writeFileSync(clientsFile, JSON.stringify({ version: 1, clients: entries }))
     writeFileSync(join(dir, 'policy.json'), policyText(rules), { mode: 0o600 })
@@ -71,7 +72,7 @@ export class AccessWorld {
 
   sdk(clientId: string): TrunklineClient {
     const { thriftUrl, httpUrl } = this.gateway
-    return connect(thriftUrl, { clientId, clientSecret: secret, tokenUrl: `${httpUrl}/oauth/token` })
+    return connect(thriftUrl, { clientId, clientSecret, tokenUrl: `${httpUrl}/oauth/token` })
   }
 
   async close(): Promise<void> {
@@ -87,7 +88,7 @@ export class AccessWorld {
   }
 
   newToken(clientId: string): Promise<string> {
-    return fetchToken(this.gateway.httpUrl, clientId, secret)
+    return fetchToken(this.gateway.httpUrl, clientId, clientSecret)
   }
 
   /** Resolves when the gateway has judged the new text. */

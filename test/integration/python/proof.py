@@ -14,21 +14,23 @@ class Unproven(OSError):
 
 
 class Keys:
+    digest, label = 'sha256', b''
+
     def __init__(self, secret):
         extracted = hmac.new(bytes(32), secret, 'sha256').digest()  # HKDF (RFC 5869) of one block
-        self.c2s = hmac.new(extracted, b'tl1 c2s\x01', 'sha256').digest()
-        self.s2c = hmac.new(extracted, b'tl1 s2c\x01', 'sha256').digest()
+        self.c2s = hmac.new(extracted, b'tl1 c2s' + self.label + b'\x01', 'sha256').digest()
+        self.s2c = hmac.new(extracted, b'tl1 s2c' + self.label + b'\x01', 'sha256').digest()
 
     def sign(self, method, request):
         head = prefixed(b'tl1') + prefixed(method.encode()) + prefixed(b'request')
-        request.proof.mac = hmac.new(self.c2s, head + struct_bytes(request), 'sha256').digest()
+        request.proof.mac = hmac.new(self.c2s, head + struct_bytes(request), self.digest).digest()
 
     def check(self, method, proof, answer, kind='reply'):
         """kind: 'reply', or 'error' for the exception. Raises Unproven."""
         answered = struct.pack('>iq', proof.slot, proof.seq) + prefixed(proof.challenge) + prefixed(proof.mac)
         head = prefixed(b'tl1') + prefixed(method.encode()) + prefixed(kind.encode()) + answered
         mac = answer.turn.mac if answer.turn is not None else answer.mac
-        if not hmac.compare_digest(hmac.new(self.s2c, head + struct_bytes(answer), 'sha256').digest(), mac or b''):
+        if not hmac.compare_digest(hmac.new(self.s2c, head + struct_bytes(answer), self.digest).digest(), mac or b''):
             raise Unproven(f'the {kind} to {method} is not signed as it should be')
 
 

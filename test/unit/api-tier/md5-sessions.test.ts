@@ -1,4 +1,5 @@
 // Sessions that are signed with HMAC-MD5: who gets one, that nothing on the wire chooses the algorithm, and when they end.
+import { setFips } from 'node:crypto'
 import { describe, expect, it } from 'vitest'
 import { SimulatedClock } from '../../../src/adapters/clock/simulated-clock.ts'
 import { Authorizer, type AuthorizerDeps } from '../../../src/api-tier/authorize/authorizer.ts'
@@ -6,7 +7,7 @@ import { openPolicy } from '../../../src/api-tier/authorize/policy.ts'
 import type { Answered } from '../../../src/api-tier/gateway-calls.ts'
 import { OpenedTokens } from '../../../src/api-tier/opened-tokens.ts'
 import type { SignaturesWanted } from '../../../src/api-tier/session-proofs.ts'
-import { type SessionTokenContent, sessionSecret } from '../../../src/crypto/session-token.ts'
+import { openSessionToken, type SessionTokenContent, sessionSecret } from '../../../src/crypto/session-token.ts'
 import { type Logger, nullLogger } from '../../../src/observability/log.ts'
 import type { LogFields } from '../../../src/observability/log-fields.ts'
 import { TrunklineError } from '../../../src/protocol/errors.ts'
@@ -226,6 +227,18 @@ describe('a call of a session', () => {
     ]
     for (const answer of answers) expect(errorIn(answer)).toMatchObject({ name: 'WEAK_MAC_REFUSED', isSigned: false })
     expect(board.seen).toEqual([])
+  })
+
+  it('given that Node itself is in FIPS mode, then it is WEAK_MAC_REFUSED', () => {
+    const { md5Sessions } = underTest({ isFips: undefined }).authorizer
+    const content = openSessionToken(keys, md5)
+    expect(() => md5Sessions.check(content)).not.toThrow()
+    setFips(true)
+    try {
+      expect(() => md5Sessions.check(content)).toThrow(expect.objectContaining({ name: 'WEAK_MAC_REFUSED' }))
+    } finally {
+      setFips(false)
+    }
   })
 
   it('given 15 minutes since the allocation, then it is SESSION_GONE, whatever bearers came', async () => {
