@@ -1,15 +1,24 @@
 // An old client with stock Thrift and Python's hmac: its sessions are signed with HMAC-MD5, and no other way round is open.
-import { mkdtempSync, rmSync, writeFileSync } from 'node:fs'
+import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
-import { afterAll, beforeAll, expect, it } from 'vitest'
+import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { requirement } from '../../support/requirement.ts'
 import { AccessWorld, clientSecret } from '../access/harness.ts'
 import { runPython, seenIn } from './python-program.ts'
 import { generatePython, prepareStockThrift } from './toolchain.ts'
 
+const root = fileURLToPath(new URL('../../../', import.meta.url))
 const stock = requirement('Apache Thrift for Python', prepareStockThrift)
+
+describe('docs/connect.md', () => {
+  it('Given the document, When it shows the keys of an old client, Then they are those that are tested', () => {
+    const program = readFileSync(new URL('md5_client.py', import.meta.url), 'utf8')
+    const shown = /```python\n(class Md5Keys[\s\S]*?)```/.exec(readFileSync(join(root, 'docs/connect.md'), 'utf8'))?.[1]
+    expect(shown === undefined ? undefined : program.includes(`\n${shown}\n`)).toBe(true)
+  })
+})
 
 stock.describe('a client that signs with HMAC-MD5', () => {
   let dir: string
@@ -17,7 +26,7 @@ stock.describe('a client that signs with HMAC-MD5', () => {
 
   beforeAll(async () => {
     dir = mkdtempSync(join(tmpdir(), 'trunkline-md5-'))
-    generatePython(fileURLToPath(new URL('../../../idl/trunkline.thrift', import.meta.url)), join(dir, 'generated'))
+    generatePython(join(root, 'idl/trunkline.thrift'), join(dir, 'generated'))
     const rules = [{ allow: ['publish', 'read'], topics: ['*'], to: [{ client: 'old' }, { client: 'other' }] }]
     const clients = [{ clientId: 'old', allowHmacMd5: true }, { clientId: 'other' }]
     world = await AccessWorld.start(clients, rules, { allowHmacMd5: true })
