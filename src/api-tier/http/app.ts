@@ -201,6 +201,8 @@ function addHooks(app: FastifyInstance, deps: HttpAppDeps): void {
     const error = errorOf(thrown)
     if (error.name === 'INTERNAL' && !(thrown instanceof TrunklineError))
       deps.logger.error({ tier: 'api', requestId: request.id, err: thrown }, 'a request failed by a defect')
+    // The rest of it is not awaited: the next request on this connection would find it cut.
+    if (error.name === 'FRAME_TOO_LARGE') reply.header('connection', 'close')
     return sendProblem(error, request, reply)
   })
 }

@@ -62,7 +62,7 @@ class JsonSession {
   async send(
     call: Call,
     bearer: string | null = this.#at.bearer,
-  ): Promise<{ status: number; name: string; body: string; isSigned: boolean }> {
+  ): Promise<{ status: number; name: string; body: string; isSigned: boolean; isLast: boolean }> {
     const answer = await this.#at.http(
       call.path,
       { method: call.method, body: call.body, headers: call.headers },
@@ -87,6 +87,7 @@ class JsonSession {
       name: String((JSON.parse(body) as { name?: string }).name),
       body,
       isSigned: mac === toText(expected),
+      isLast: answer.headers.get('connection') === 'close',
     }
   }
 }
@@ -150,7 +151,9 @@ describe('a session over JSON', () => {
   it('Given a body above the limit, then it is refused although it is held to be checked', async () => {
     const session = await JsonSession.open(at, { topic: 'large', mode: 'write' })
     const large = { n: '1', events: [{ payload: { text: 'x'.repeat(1_400_000) } }] }
-    expect(await session.send(session.signed('write', large))).toMatchObject({ status: 413, name: 'FRAME_TOO_LARGE' })
+    // It says that its connection ends, or the next call would be sent there.
+    const refused = { status: 413, name: 'FRAME_TOO_LARGE', isLast: true }
+    expect(await session.send(session.signed('write', large))).toMatchObject(refused)
   })
 
   it('Given no signature, then the bearer is enough', async () => {
