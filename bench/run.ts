@@ -1,6 +1,6 @@
 // Owns: `npm run bench [-- --quick]`: runs everything alone on the machine, prints the figures beside limits of the same
 // minute, and says which goals were reached. Nothing is asserted. With `--cluster` that of
-// cluster/run.ts, with `--overload` that of overload.ts.
+// cluster/run.ts, with `--overload` that of overload.ts, with `--signing` that of signing-steps.ts.
 import { execFileSync } from 'node:child_process'
 import { cpus } from 'node:os'
 import { runCluster } from './cluster/run.ts'
@@ -10,6 +10,7 @@ import { machineCost } from './machine.ts'
 import { count, fixed, medianOf, megabytes, printTable, rate } from './measure.ts'
 import { runOverload } from './overload.ts'
 import { publishRun, readRun, type Shape } from './publish.ts'
+import { runSigningSteps } from './signing-steps.ts'
 import { deliverLatency, idleTails } from './tails.ts'
 
 const quick = process.argv.includes('--quick')
@@ -175,5 +176,7 @@ const which = process.argv.includes('--cluster')
   ? runCluster
   : process.argv.includes('--overload')
     ? runOverload
-    : runEmbedded
+    : process.argv.includes('--signing')
+      ? runSigningSteps
+      : runEmbedded
 await which()

@@ -9,8 +9,12 @@
 // Leaves out: whether the proof is fresh (seq and challenge: the node), the keys themselves (opened-tokens.ts).
 import { errorToStruct } from '../protocol/error-struct.ts'
 import { type ErrorName, TrunklineError } from '../protocol/errors.ts'
-import type { ErrorStruct, MethodName, Proof, ReplyOf, RequestOf, Turn } from '../protocol/messages.ts'
+import type { ErrorStruct, MethodName, Proof, ReplyOf, RequestOf } from '../protocol/messages.ts'
 import { errorMac, type MacKeys, replyMac, verifyRequest } from '../protocol/signed-bytes.ts'
+import { partsWithMac } from '../protocol/signed-reply.ts'
+import { encodeStruct } from '../protocol/thrift/codec.ts'
+import type { StructSchema } from '../protocol/thrift/schema.ts'
+import { methodSchemas } from '../protocol/thrift/schemas.ts'
 import type { ApiMetrics } from './api-metrics.ts'
 import type { OpenedTokens } from './opened-tokens.ts'
 
@@ -77,16 +81,22 @@ export function isSignable({ name }: TrunklineError): boolean {
   return !neverSigned.has(name)
 }
 
-/** The reply with the MAC in its turn. */
+/**
+ * The encoded reply with the MAC in its turn, in parts that follow each other. `encoded`: the bytes of `reply`, when they
+ * are those that our encoder makes of it.
+ */
 export function signedReply<M extends MethodName>(
   keys: MacKeys,
   method: M,
   answered: Proof | undefined,
   reply: ReplyOf<M>,
-): ReplyOf<M> {
-  if (!('turn' in reply)) return reply
-  const turn: Turn = { ...reply.turn, mac: replyMac(keys, method, answered, reply) }
-  return { ...reply, turn }
+  encoded: Uint8Array | undefined,
+): readonly Uint8Array[] {
+  const schema: StructSchema<ReplyOf<M>> = methodSchemas[method].reply
+  if (!('turn' in reply)) return [encodeStruct(schema, reply)]
+  const mac = replyMac(keys, method, answered, reply)
+  if (encoded !== undefined && reply.turn.mac === undefined) return partsWithMac(encoded, reply.turn, mac)
+  return [encodeStruct(schema, { ...reply, turn: { ...reply.turn, mac } })]
 }
 
 /** The struct of an error, signed when there are keys and it may be. */

@@ -2,7 +2,6 @@
 // 1. A session has exactly one, sealed into its token: neither a request nor an answer can choose another.
 // 2. Secrets and keys of one algorithm are derived under labels of their own: no MAC of one is one of the other.
 // Leaves out: what a MAC covers (signed-bytes.ts, signed-http.ts), who may have the weak one (api-tier/authorize).
-import { createHmac } from 'node:crypto'
 import { TrunklineError } from './errors.ts'
 
 export const macAlgorithm = { sha256: 'hmac-sha256', md5: 'hmac-md5' } as const
@@ -26,16 +25,15 @@ export function labelFor(algorithm: MacAlgorithm, label: `tl1 ${string}`): `tl1 
   }
 }
 
-/** 32 bytes by HMAC-SHA256, 16 by HMAC-MD5. */
-export function macOf(algorithm: MacAlgorithm, key: Uint8Array, bytes: Uint8Array): Uint8Array {
-  return new Uint8Array(createHmac(digestOf(algorithm), key).update(bytes).digest())
-}
-
-function digestOf(algorithm: MacAlgorithm): 'sha256' | 'md5' {
+/** The hash under the HMAC, and its bytes. Both have blocks of 64. */
+export function digestOf(algorithm: MacAlgorithm): { readonly name: 'sha256' | 'md5'; readonly size: number } {
   switch (algorithm) {
     case macAlgorithm.sha256:
-      return 'sha256'
+      return sha256
     case macAlgorithm.md5:
-      return 'md5'
+      return md5
   }
 }
+
+const sha256 = { name: 'sha256', size: 32 } as const
+const md5 = { name: 'md5', size: 16 } as const

@@ -7,10 +7,11 @@
 // 4. They are written into one scratch buffer that all share: it is synchronous and calls nobody.
 // Leaves out: when a missing MAC is refused (api-tier/session-proofs.ts), challenges and sequences (the machines), what is
 // signed over JSON (signed-http.ts).
-import { hash, hkdfSync, timingSafeEqual } from 'node:crypto'
-import { labelFor, type MacAlgorithm, macAlgorithm, macOf } from './mac-algorithm.ts'
+import { hkdfSync, timingSafeEqual } from 'node:crypto'
+import { labelFor, type MacAlgorithm, macAlgorithm } from './mac-algorithm.ts'
 import type { ErrorStruct, MethodName, Proof, ReplyOf, RequestOf } from './messages.ts'
-import { type AnySchema, type FieldSpec, op, type WireType } from './thrift/schema.ts'
+import { SignedScratch } from './signed-scratch.ts'
+import { type AnySchema, elementOf, type FieldSpec, op, schemaOf, type WireType } from './thrift/schema.ts'
 import { methodSchemas, schemas } from './thrift/schemas.ts'
 
 /** The keys of one session: derive once, keep beside the session (HKDF costs as much as several MACs). */
@@ -24,6 +25,7 @@ export interface MacKeys {
 }
 
 const keySize = 32
+
 const hashed = fieldNamed(schemas.Block, 'data')
 const uncovered: ReadonlySet<FieldSpec> = new Set([
   fieldNamed(schemas.Proof, 'bearer'),
@@ -31,6 +33,12 @@ const uncovered: ReadonlySet<FieldSpec> = new Set([
   fieldNamed(schemas.Turn, 'mac'),
   fieldNamed(schemas.TrunklineError, 'mac'),
 ])
+
+/** What begins the signed bytes: lp("tl1") │ lp(method) │ lp(direction). */
+const openings = { request: openingsOf('request'), reply: openingsOf('reply'), error: openingsOf('error') }
+
+/** Of each schema that was met, the fields that a MAC covers. */
+const coveredFields = new Map<AnySchema, readonly FieldSpec[]>()
 
 /**
  * HKDF-SHA256 of the session's secret (allocate's `secret`), no salt, info "tl1 c2s" and "tl1 s2c" (for HMAC-MD5
@@ -42,7 +50,8 @@ export function deriveMacKeys(secret: Uint8Array, algorithm: MacAlgorithm = macA
 }
 
 export function requestSignedBytes<M extends MethodName>(method: M, request: RequestOf<M>): Uint8Array {
-  return copied(requestBytes(method, request))
+  writeRequest(method, request)
+  return out.copied()
 }
 
 /** `answered` is the proof of the request, with its MAC; absent parts count as slot 0, seq 0, empty challenge and MAC. */
@@ -51,17 +60,20 @@ export function replySignedBytes<M extends MethodName>(
   answered: Proof | undefined,
   reply: ReplyOf<M>,
 ): Uint8Array {
-  return copied(answerBytes(method, 'reply', answered, methodSchemas[method].reply, reply))
+  writeAnswer(method, 'reply', answered, methodSchemas[method].reply, reply)
+  return out.copied()
 }
 
 /** As replySignedBytes, for the exception. */
 export function errorSignedBytes(method: MethodName, answered: Proof | undefined, error: ErrorStruct): Uint8Array {
-  return copied(answerBytes(method, 'error', answered, schemas.TrunklineError, error))
+  writeAnswer(method, 'error', answered, schemas.TrunklineError, error)
+  return out.copied()
 }
 
 /** Goes into `proof.mac`, which it does not cover. */
 export function requestMac<M extends MethodName>(keys: MacKeys, method: M, request: RequestOf<M>): Uint8Array {
-  return mac(keys, keys.c2s, requestBytes(method, request))
+  writeRequest(method, request)
+  return out.mac(keys.algorithm, keys.c2s)
 }
 
 /** Goes into `turn.mac`. */
@@ -71,7 +83,8 @@ export function replyMac<M extends MethodName>(
   answered: Proof | undefined,
   reply: ReplyOf<M>,
 ): Uint8Array {
-  return mac(keys, keys.s2c, answerBytes(method, 'reply', answered, methodSchemas[method].reply, reply))
+  writeAnswer(method, 'reply', answered, methodSchemas[method].reply, reply)
+  return out.mac(keys.algorithm, keys.s2c)
 }
 
 /** Goes into the error's `turn.mac`; into its own `mac` when it has no turn. */
@@ -81,7 +94,8 @@ export function errorMac(
   answered: Proof | undefined,
   error: ErrorStruct,
 ): Uint8Array {
-  return mac(keys, keys.s2c, answerBytes(method, 'error', answered, schemas.TrunklineError, error))
+  writeAnswer(method, 'error', answered, schemas.TrunklineError, error)
+  return out.mac(keys.algorithm, keys.s2c)
 }
 
 /** True when `request.proof.mac` is there and right; in constant time for a given size. */
@@ -110,41 +124,34 @@ export function verifyError(
   return sameMac(error.turn === undefined ? error.mac : error.turn.mac, errorMac(keys, method, answered, error))
 }
 
-/** Own memory: the scratch buffer is written over by the next message. */
-function copied(bytes: Uint8Array): Uint8Array {
-  return new Uint8Array(bytes)
-}
-
-function requestBytes(method: MethodName, request: object): Uint8Array {
-  out.begin(method, 'request')
+function writeRequest(method: MethodName, request: object): void {
+  out.begin(openings.request[method])
   writeStruct(methodSchemas[method].request, request)
-  return out.written()
 }
 
-function answerBytes(
+function writeAnswer(
   method: MethodName,
   direction: 'reply' | 'error',
   answered: Proof | undefined,
   schema: AnySchema,
   answer: object,
-): Uint8Array {
-  out.begin(method, direction)
+): void {
+  out.begin(openings[direction][method])
   out.i32(answered?.slot ?? 0)
   out.i64(answered?.seq ?? 0)
   out.prefixed(answered?.challenge ?? nothing)
   out.prefixed(answered?.mac ?? nothing)
   writeStruct(schema, answer)
-  return out.written()
 }
 
 /** Covered fields that are set, by id: id u16 │ lp(value). */
 function writeStruct(schema: AnySchema, value: object): void {
   const source = value as Readonly<Record<string, unknown>>
-  for (const field of schema.fields) {
+  for (const field of coveredOf(schema)) {
     const item = source[field.name]
-    if (item === undefined || uncovered.has(field)) continue
+    if (item === undefined) continue
     out.u16(field.id)
-    if (field === hashed) out.prefixed(sha256(item as Uint8Array))
+    if (field === hashed) out.prefixedSha256(item as Uint8Array)
     else writePrefixed(field.wire, item)
   }
 }
@@ -173,11 +180,10 @@ function writeValue(wire: WireType<unknown>, item: unknown): void {
       out.bytes(item as Uint8Array)
       return
     case op.struct:
-      if (wire.schema === undefined) throw new Error('a struct type without a schema')
-      writeStruct(wire.schema, item as object)
+      writeStruct(schemaOf(wire), item as object)
       return
     case op.list:
-      writeList(wire.element, item as readonly unknown[])
+      writeList(elementOf(wire), item as readonly unknown[])
       return
     case op.map:
       writeMap(item as ReadonlyMap<string, string>)
@@ -186,8 +192,7 @@ function writeValue(wire: WireType<unknown>, item: unknown): void {
 }
 
 /** count u32 │ lp(element)*. */
-function writeList(element: WireType<unknown> | undefined, items: readonly unknown[]): void {
-  if (element === undefined) throw new Error('a list type without an element')
+function writeList(element: WireType<unknown>, items: readonly unknown[]): void {
   out.i32(items.length)
   for (const item of items) writePrefixed(element, item)
 }
@@ -203,99 +208,8 @@ function writeMap(items: ReadonlyMap<string, string>): void {
   }
 }
 
-const scratchBytesStart = 16 * 1024
-/** A scratch buffer that grew beyond this is given back at the next message. */
-const scratchBytesKept = 512 * 1024
-
-class Scratch {
-  private buffer = Buffer.allocUnsafeSlow(scratchBytesStart)
-  private at = 0
-
-  begin(method: MethodName, direction: 'request' | 'reply' | 'error'): void {
-    this.at = 0
-    if (this.buffer.length > scratchBytesKept) this.buffer = Buffer.allocUnsafeSlow(scratchBytesStart)
-    for (const part of ['tl1', method, direction]) {
-      const mark = this.open()
-      this.text(part)
-      this.close(mark)
-    }
-  }
-
-  /** Valid until the next `begin`. */
-  written(): Uint8Array {
-    return this.buffer.subarray(0, this.at)
-  }
-
-  /** Room for a length, which `close` fills in. */
-  open(): number {
-    this.reserve(4)
-    this.at += 4
-    return this.at
-  }
-
-  close(mark: number): void {
-    this.buffer.writeUInt32BE(this.at - mark, mark - 4)
-  }
-
-  prefixed(bytes: Uint8Array): void {
-    this.i32(bytes.length)
-    this.bytes(bytes)
-  }
-
-  byte(value: number): void {
-    this.reserve(1)
-    this.buffer[this.at++] = value
-  }
-
-  u16(value: number): void {
-    this.reserve(2)
-    this.at = this.buffer.writeUInt16BE(value, this.at)
-  }
-
-  i32(value: number): void {
-    this.reserve(4)
-    this.at = this.buffer.writeInt32BE(value, this.at)
-  }
-
-  i64(value: number): void {
-    this.reserve(8)
-    const high = Math.floor(value / twoTo32)
-    this.buffer.writeInt32BE(high, this.at)
-    this.at = this.buffer.writeUInt32BE(value - high * twoTo32, this.at + 4)
-  }
-
-  text(value: string): void {
-    // A UTF-16 unit takes at most 3 bytes.
-    this.reserve(value.length * 3)
-    this.at += this.buffer.write(value, this.at, 'utf8')
-  }
-
-  bytes(value: Uint8Array): void {
-    this.reserve(value.length)
-    this.buffer.set(value, this.at)
-    this.at += value.length
-  }
-
-  private reserve(bytes: number): void {
-    if (this.at + bytes <= this.buffer.length) return
-    const grown = Buffer.allocUnsafeSlow(Math.max(2 * this.buffer.length, this.at + bytes))
-    grown.set(this.buffer.subarray(0, this.at))
-    this.buffer = grown
-  }
-}
-
 const nothing = new Uint8Array(0)
-const twoTo32 = 2 ** 32
-const out = new Scratch()
-
-function sha256(bytes: Uint8Array): Uint8Array {
-  return hash('sha256', bytes, 'buffer')
-}
-
-/** By the one algorithm that the keys are for. */
-export function mac({ algorithm }: MacKeys, key: Uint8Array, bytes: Uint8Array): Uint8Array {
-  return macOf(algorithm ?? macAlgorithm.sha256, key, bytes)
-}
+const out = new SignedScratch()
 
 function derive(secret: Uint8Array, label: string): Uint8Array {
   return new Uint8Array(hkdfSync('sha256', secret, new Uint8Array(0), label, keySize))
@@ -304,6 +218,27 @@ function derive(secret: Uint8Array, label: string): Uint8Array {
 /** In constant time for a given size. */
 export function sameMac(given: Uint8Array | undefined, expected: Uint8Array): boolean {
   return given !== undefined && given.length === expected.length && timingSafeEqual(given, expected)
+}
+
+function coveredOf(schema: AnySchema): readonly FieldSpec[] {
+  const known = coveredFields.get(schema)
+  if (known !== undefined) return known
+  const covered = schema.fields.filter((field) => !uncovered.has(field))
+  coveredFields.set(schema, covered)
+  return covered
+}
+
+function openingsOf(direction: 'request' | 'reply' | 'error'): Readonly<Record<MethodName, Uint8Array>> {
+  const names = Object.keys(methodSchemas) as MethodName[]
+  const opening = (method: MethodName): Uint8Array =>
+    Buffer.concat(['tl1', method, direction].flatMap((text) => [lengthOf(text), Buffer.from(text)]))
+  return Object.fromEntries(names.map((name) => [name, opening(name)])) as Record<MethodName, Uint8Array>
+}
+
+function lengthOf(text: string): Uint8Array {
+  const length = Buffer.alloc(4)
+  length.writeUInt32BE(text.length)
+  return length
 }
 
 function fieldNamed(schema: AnySchema, name: string): FieldSpec {

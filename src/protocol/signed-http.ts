@@ -4,9 +4,10 @@
 //    MAC), its status, its body and the turn in its headers.
 // 2. The host is left out: proxies change it, and the keys belong to one gateway anyway.
 // Leaves out: headers' names (api-tier/http/session-headers.ts), keys (signed-bytes.ts).
-import { createHash } from 'node:crypto'
+import { hash } from 'node:crypto'
+import { hmac, keyRoom } from './hmac.ts'
 import type { Proof, Turn } from './messages.ts'
-import { type MacKeys, mac } from './signed-bytes.ts'
+import type { MacKeys } from './signed-bytes.ts'
 
 export interface SignedHttpRequest {
   readonly method: string
@@ -90,5 +91,11 @@ function i64(value: number): Uint8Array {
 }
 
 function sha256(bytes: Uint8Array): Uint8Array {
-  return createHash('sha256').update(bytes).digest()
+  return hash('sha256', bytes, 'buffer')
 }
+
+function mac({ algorithm }: MacKeys, key: Uint8Array, bytes: Uint8Array): Uint8Array {
+  return hmac(algorithm, key, Buffer.concat([room, bytes]))
+}
+
+const room = new Uint8Array(keyRoom)

@@ -7,10 +7,11 @@ import { wireType } from '../../protocol/thrift/schema.ts'
 
 const versionWord = (0x80010000 | messageType.reply) >>> 0
 
-/** `reply` fits a frame: the node keeps within it, GatewayCalls checks what it unpacks. */
-export function replyAround(method: MethodName, seqid: number, reply: Uint8Array): Uint8Array {
+/** `reply`, in parts that follow each other, fits a frame: the node keeps within it, GatewayCalls checks what it changed. */
+export function replyAround(method: MethodName, seqid: number, reply: readonly Uint8Array[]): Uint8Array {
   const nameSize = method.length
-  const size = 4 + 4 + nameSize + 4 + 3 + reply.length + 1
+  let size = 4 + 4 + nameSize + 4 + 3 + 1
+  for (const part of reply) size += part.length
   const frame = Buffer.allocUnsafe(size)
   frame.writeUInt32BE(versionWord, 0)
   frame.writeInt32BE(nameSize, 4)
@@ -21,7 +22,10 @@ export function replyAround(method: MethodName, seqid: number, reply: Uint8Array
   frame[at + 5] = 0
   frame[at + 6] = 0
   at += 7
-  frame.set(reply, at)
-  frame[at + reply.length] = wireType.stop
+  for (const part of reply) {
+    frame.set(part, at)
+    at += part.length
+  }
+  frame[at] = wireType.stop
   return frame
 }

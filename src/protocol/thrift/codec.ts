@@ -9,7 +9,7 @@
 import { frameBytesMax } from '../limits.ts'
 import { decodeUtf8, encodeUtf8Into } from '../utf8.ts'
 import { malformed } from './malformed.ts'
-import { type AnySchema, op, type StructSchema, type WireType, wireType } from './schema.ts'
+import { type AnySchema, elementOf, op, type StructSchema, schemaOf, type WireType, wireType } from './schema.ts'
 
 /** What one decode may cost. */
 export interface DecodeBudget {
@@ -45,10 +45,19 @@ export function decodeStruct<T>(
   bytes: Uint8Array,
   budget: DecodeBudget = defaultDecodeBudget,
 ): T {
+  return decodeCanonical(schema, bytes, budget).value
+}
+
+/** As decodeStruct, and whether encodeStruct makes these very bytes of the value. */
+export function decodeCanonical<T>(
+  schema: StructSchema<T>,
+  bytes: Uint8Array,
+  budget: DecodeBudget = defaultDecodeBudget,
+): { readonly value: T; readonly isCanonical: boolean } {
   const decoder = new Decoder(bytes, budget)
   const value = decoder.struct(schema)
   decoder.expectEnd()
-  return value as T
+  return { value: value as T, isCanonical: decoder.isCanonical }
 }
 
 /**
@@ -259,6 +268,8 @@ export class Decoder {
   private readonly end: number
   private at = 0
   private elementsLeft: number
+  /** What was read so far is as our encoder writes it: known fields only, in the order of their ids. */
+  isCanonical = true
 
   constructor(bytes: Uint8Array, budget: DecodeBudget) {
     if (bytes.length > budget.bytesMax) throw malformed('too large')
@@ -312,11 +323,14 @@ export class Decoder {
       this.at += 2
       const field = id >= 0 && id < byId.length ? byId[id] : undefined
       if (field === undefined) {
+        this.isCanonical = false
         this.skip(type, 0, schema.name)
         continue
       }
       if (field.type !== type) throw malformed('wrong type', field.path)
       if ((seen & field.bit) !== 0) throw malformed('field comes twice', field.path)
+      // Bits are in the order of ids: a higher one was seen before. The highest is never the sign: 31 fields at most.
+      if (seen > field.bit) this.isCanonical = false
       seen |= field.bit
       count += 1
       value[field.name] = this.value(field.wire, field.path)
@@ -377,7 +391,10 @@ export class Decoder {
     const count = this.count(8, path)
     const items = new Map<string, string>()
     // Some runtimes leave the types of an empty map open.
-    if (count === 0 && (keyType === wireType.stop || valueType === wireType.stop)) return items
+    if (count === 0 && (keyType === wireType.stop || valueType === wireType.stop)) {
+      this.isCanonical = false
+      return items
+    }
     if (keyType !== wireType.string || valueType !== wireType.string) throw malformed('wrong type of elements', path)
     for (let at = 0; at < count; at += 1) {
       const name = this.text(path)
@@ -470,16 +487,6 @@ function fixedSize(type: number): number {
     default:
       return 0
   }
-}
-
-function schemaOf(wire: WireType<unknown>): AnySchema {
-  if (wire.schema === undefined) throw new Error('a struct type without a schema')
-  return wire.schema
-}
-
-function elementOf(wire: WireType<unknown>): WireType<unknown> {
-  if (wire.element === undefined) throw new Error('a list type without an element')
-  return wire.element
 }
 
 function viewOf(bytes: Uint8Array): DataView {

@@ -156,3 +156,15 @@ function define<T>(name: string, fields: FieldsOf<T>, union: boolean): StructSch
   if (depth > structDepthMax) throw new Error(`${name}: structs nest deeper than ${structDepthMax}`)
   return { name, union, fields: specs, byId, requiredBits, depth }
 }
+
+/** Of a `struct`. */
+export function schemaOf(wire: WireType<unknown>): AnySchema {
+  if (wire.schema === undefined) throw new Error('a struct type without a schema')
+  return wire.schema
+}
+
+/** Of a `list`. */
+export function elementOf(wire: WireType<unknown>): WireType<unknown> {
+  if (wire.element === undefined) throw new Error('a list type without an element')
+  return wire.element
+}

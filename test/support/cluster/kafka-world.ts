@@ -113,7 +113,7 @@ export class KafkaWorld {
         call: async (method, request) => {
           const answered = await this.calls.callSigned(method, request, { requestId: name })
           if ('error' in answered) throw errorFromStruct(answered.error)
-          return decodeStruct(methodSchemas[method].reply, answered.reply)
+          return decodeStruct(methodSchemas[method].reply, Buffer.concat(answered.reply))
         },
         close: async () => {},
       },

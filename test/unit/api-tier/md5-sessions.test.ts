@@ -167,7 +167,7 @@ describe('a call of a session', () => {
     const sent = signed('ack', md5KeysOf(md5), ackOf(md5))
     const answered = await calls.callSigned('ack', sent, context)
     if (!('reply' in answered)) throw new Error(answered.error.name)
-    const reply = decodeStruct(methodSchemas.ack.reply, answered.reply)
+    const reply = decodeStruct(methodSchemas.ack.reply, Buffer.concat(answered.reply))
     expect(reply.turn.mac).toHaveLength(16)
     expect(verifyReply(md5KeysOf(md5), 'ack', sent.proof, reply)).toBe(true)
   })
@@ -247,8 +247,8 @@ describe('a call of a session', () => {
     })
     const refresh = signed('extend', md5KeysOf(md5), { session: md5, proof: { seq: 1, bearer: 'alice' } })
     await clock.advance(15 * minuteMs - 1)
-    const { reply } = (await calls.callSigned('extend', refresh, context)) as { reply: Uint8Array }
-    expect(decodeStruct(methodSchemas.extend.reply, reply).expiresAtMs).toBe(issuedAtMs + 15 * minuteMs)
+    const { reply } = (await calls.callSigned('extend', refresh, context)) as { reply: readonly Uint8Array[] }
+    expect(decodeStruct(methodSchemas.extend.reply, Buffer.concat(reply)).expiresAtMs).toBe(issuedAtMs + 15 * minuteMs)
     expect(board.seen[0]?.envelope).toMatchObject({
       refreshed: true,
       principal: { expiresAtMs: issuedAtMs + 15 * minuteMs },

@@ -4,16 +4,18 @@ import type { ApiMetrics } from '../../../src/api-tier/api-metrics.ts'
 import { nullApiMetrics } from '../../../src/api-tier/api-metrics.ts'
 import type { Answered } from '../../../src/api-tier/gateway-calls.ts'
 import { sessionSecret } from '../../../src/crypto/session-token.ts'
+import { encodeAnswer } from '../../../src/protocol/envelope-codec.ts'
 import { TrunklineError } from '../../../src/protocol/errors.ts'
 import type { ErrorStruct, MethodName, RequestOf } from '../../../src/protocol/messages.ts'
 import {
   deriveMacKeys,
   type MacKeys,
+  replyMac,
   requestMac,
   verifyError,
   verifyReply,
 } from '../../../src/protocol/signed-bytes.ts'
-import { decodeStruct } from '../../../src/protocol/thrift/codec.ts'
+import { decodeStruct, encodeStruct } from '../../../src/protocol/thrift/codec.ts'
 import { methodSchemas } from '../../../src/protocol/thrift/schemas.ts'
 import { context, gatewayCalls, keys, refused, replied, tokenOf, turn } from './support.ts'
 
@@ -33,7 +35,7 @@ function errorIn(answered: Answered): ErrorStruct {
 
 function replyIn<M extends MethodName>(method: M, answered: Answered) {
   if (!('reply' in answered)) throw new Error(answered.error.name)
-  return decodeStruct(methodSchemas[method].reply, answered.reply)
+  return decodeStruct(methodSchemas[method].reply, Buffer.concat(answered.reply))
 }
 
 const acked = () => replied('ack', { turn, n: 1 })
@@ -111,6 +113,35 @@ describe('an answer', () => {
     expect(verifyReply(macKeys, 'ack', sent.proof, reply)).toBe(true)
     expect(verifyReply(macKeys, 'ack', { ...proof, seq: 2 }, reply)).toBe(false)
     expect(verifyReply(macKeys, 'ack', sent.proof, { ...reply, n: 2 })).toBe(false)
+  })
+
+  it('is signed in what the node encoded, byte for byte', async () => {
+    const { calls } = gatewayCalls(acked, { signatures: 'thrift' })
+    const sent = signed('ack', request)
+    const answered = await calls.callSigned('ack', sent, context)
+    const mac = replyMac(macKeys, 'ack', sent.proof, { turn, n: 1 })
+    const expected = encodeStruct(methodSchemas.ack.reply, { turn: { ...turn, mac }, n: 1 })
+    expect(Buffer.concat('reply' in answered ? answered.reply : [])).toEqual(Buffer.from(expected))
+  })
+
+  it('leaves out what a newer node says and this process cannot sign', async () => {
+    const encoded = encodeStruct(methodSchemas.ack.reply, { turn, n: 1 })
+    const unknown = [2, 0, 99, 1]
+    const body = Uint8Array.from([...encoded.subarray(0, -1), ...unknown, 0])
+    const { calls } = gatewayCalls(() => ({ kind: 'answered', body: encodeAnswer({ body }) }), { signatures: 'thrift' })
+    const sent = signed('ack', request)
+    const answered = await calls.callSigned('ack', sent, context)
+    expect(verifyReply(macKeys, 'ack', sent.proof, replyIn('ack', answered))).toBe(true)
+    const whole = Buffer.concat('reply' in answered ? answered.reply : [])
+    expect(whole.includes(Buffer.from(unknown))).toBe(false)
+  })
+
+  it('has one MAC, ours, whatever stood in the place', async () => {
+    const forged = { ...turn, mac: new Uint8Array(32) }
+    const { calls } = gatewayCalls(() => replied('ack', { turn: forged, n: 1 }), { signatures: 'thrift' })
+    const sent = signed('ack', request)
+    const reply = replyIn('ack', await calls.callSigned('ack', sent, context))
+    expect(verifyReply(macKeys, 'ack', sent.proof, reply)).toBe(true)
   })
 
   it('is the same for a repeat', async () => {

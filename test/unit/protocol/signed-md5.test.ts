@@ -7,7 +7,6 @@ import {
   deriveMacKeys,
   errorMac,
   type MacKeys,
-  mac,
   replyMac,
   requestMac,
   verifyRequest,
@@ -110,7 +109,6 @@ describe('HMAC-MD5', () => {
         new Uint8Array(),
       ])
         expect(verified(bytes)).toBe(false)
-      expect(mac(right, right.c2s, Uint8Array.of(1))).not.toEqual(mac(wrong, wrong.c2s, Uint8Array.of(1)))
     },
   )
 

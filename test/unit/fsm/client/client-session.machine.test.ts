@@ -222,7 +222,7 @@ describe('the client session machine', () => {
       walk(mode, expand, 1, invariants),
       walk(mode, expandAllocating, 2, invariants),
     ])
-  }, 60_000)
+  }, 600_000)
 
   const inEvery = (lists: readonly (readonly string[])[]): readonly string[] =>
     (lists[0] ?? []).filter((name) => lists.every((list) => list.includes(name)))
