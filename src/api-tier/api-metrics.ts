@@ -4,8 +4,8 @@ import type { ErrorName } from '../protocol/errors.ts'
 
 export type Front = 'thrift-tcp' | 'thrift-http' | 'json'
 
-/** Given; no such client; a known client, not its secret; no request that could be judged; a defect of ours. */
-export type LoginOutcome = 'ok' | 'unknown_client' | 'wrong_secret' | 'bad_request' | 'failed'
+/** Given; no such client; a known client, not its secret; not looked at after too many of these; no request that could be judged; a defect of ours. */
+export type LoginOutcome = 'ok' | 'unknown_client' | 'wrong_secret' | 'slowed' | 'bad_request' | 'failed'
 
 export interface ApiMetrics {
   /** One finished call; `outcome` is 'ok' or the error's name. */

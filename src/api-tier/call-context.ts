@@ -1,5 +1,6 @@
 // Owns: what every front tells the core about one call besides its request.
 import type { Span } from '../observability/tracing.ts'
+import type { ConnectionOwner } from './quotas/connection-places.ts'
 
 export interface CallContext {
   /** Chosen by the front or accepted from the caller; 1..64 plain characters. */
@@ -10,8 +11,10 @@ export interface CallContext {
   readonly span?: Span | undefined
   /** A bearer that came outside the request (HTTP Authorization); the request's own proof wins. */
   readonly bearer?: string
-  /** Address of the caller, for logs. */
+  /** Address of the caller, for logs and for counting what fails from there. */
   readonly remote?: string
+  /** What it came by is told whose it is. */
+  readonly connection?: ConnectionOwner
   /**
    * Gets what frees the place that an answer takes; the front runs it when the answer has left for good, or never will.
    * Default: it is free as soon as the call ends.

@@ -19,7 +19,7 @@ import { envelopeVersion, type InternalMethod, type Principal } from '../protoco
 import { encodeEnvelope } from '../protocol/envelope-codec.ts'
 import { TrunklineError } from '../protocol/errors.ts'
 import { parseTopicName } from '../protocol/ids.ts'
-import { bearerBytesMax, frameBytesMax } from '../protocol/limits.ts'
+import { frameBytesMax } from '../protocol/limits.ts'
 import {
   type AllocateRequest,
   type DescribeRequest,
@@ -36,12 +36,14 @@ import {
   type WriteRequest,
 } from '../protocol/messages.ts'
 import type { MacKeys } from '../protocol/signed-bytes.ts'
-import { isTenantName, tenantOfLogTopic } from '../protocol/tenant-topics.ts'
+import { tenantOfLogTopic } from '../protocol/tenant-topics.ts'
 import { decodeCanonical, decodeStruct, encodeStruct } from '../protocol/thrift/codec.ts'
 import type { StructSchema } from '../protocol/thrift/schema.ts'
 import { methodSchemas } from '../protocol/thrift/schemas.ts'
 import type { ApiMetrics } from './api-metrics.ts'
 import type { BearerVerifier, Caller } from './auth/bearer.ts'
+import { Callers } from './auth/callers.ts'
+import type { FailedLogins } from './auth/failed-logins.ts'
 import { type Authorizer, actionOf } from './authorize/authorizer.ts'
 import { describedToCaller, errorToCaller, withLogTopic } from './authorize/caller-topics.ts'
 import { actions } from './authorize/policy.ts'
@@ -84,6 +86,8 @@ export interface GatewayCallsDeps {
   readonly limits: Limits
   /** Default: no limits. */
   readonly quotas?: Quotas | undefined
+  /** Default: who fails to log in is not slowed. */
+  readonly failedLogins?: FailedLogins | undefined
   /** Who has to sign the calls of a session. Default 'thrift'. */
   readonly signatures?: SignaturesWanted
   /** Opened session tokens kept; default 10,000 (some 10 MB). */
@@ -112,6 +116,7 @@ export class GatewayCalls {
   readonly #deps: GatewayCallsDeps
   readonly #tracing: Tracing
   readonly #nodes: NodeCalls
+  readonly #callers: Callers
   readonly #openedTokens: OpenedTokens
   /** Of the calls of sessions. */
   readonly proofs: SessionProofs
@@ -123,6 +128,7 @@ export class GatewayCalls {
     this.#deps = deps
     this.#tracing = deps.tracing ?? noTracing
     this.#nodes = new NodeCalls(deps.switchboard, deps.clock)
+    this.#callers = new Callers(deps.tokens, deps.failedLogins)
     this.#openedTokens = new OpenedTokens(deps.gatewayKeys, deps.openedTokensMax ?? openedTokensMaxDefault, (token) =>
       deps.authorizer.md5Sessions.check(token),
     )
@@ -190,7 +196,7 @@ export class GatewayCalls {
     run: (caller: Caller, ask: AskNode) => Promise<R>,
   ): Promise<R> {
     return await this.#observed(method, context, async (traced) => {
-      const caller = await this.#caller(context.bearer)
+      const caller = await this.#newCaller(context.bearer, traced)
       return await run(caller, async (call, request) => {
         const body = encodeStruct(call.request, request)
         return decodeStruct(call.reply, await this.#toAny(call.method, caller.principal, body, traced))
@@ -198,9 +204,9 @@ export class GatewayCalls {
     })
   }
 
-  /** Who a bearer proves. Errors: UNAUTHENTICATED, TOKEN_EXPIRED. */
-  async authenticate(bearer: string | undefined): Promise<Principal> {
-    return (await this.#caller(bearer)).principal
+  /** Who the bearer of a call proves. Errors: UNAUTHENTICATED, TOKEN_EXPIRED, TOO_MANY_REQUESTS. */
+  async authenticate(context: CallContext): Promise<Principal> {
+    return (await this.#newCaller(context.bearer, context)).principal
   }
 
   /** What the token of a live session says. Errors: BAD_SESSION_TOKEN, WEAK_MAC_REFUSED, SESSION_GONE. */
@@ -221,7 +227,7 @@ export class GatewayCalls {
   }
 
   async #allocate(request: AllocateRequest, bearer: string | undefined, context: CallContext): Promise<Uint8Array> {
-    const caller = await this.#caller(bearer)
+    const caller = await this.#newCaller(bearer, context)
     this.#checkResume(request, caller.principal)
     const access = { caller, method: 'allocate', requestId: context.requestId }
     this.authorizer.require(access, parseTopicName(request.topic), actionOf(modeOf(request)))
@@ -234,7 +240,7 @@ export class GatewayCalls {
   }
 
   async #describe(request: DescribeRequest, bearer: string | undefined, context: CallContext): Promise<Uint8Array> {
-    const caller = await this.#caller(bearer)
+    const caller = await this.#newCaller(bearer, context)
     const access = { caller, method: 'describe', requestId: context.requestId }
     if (request.topic !== undefined) this.authorizer.require(access, parseTopicName(request.topic), ...actions)
     const asked = withLogTopic(withoutSecrets(request), caller.principal.tenant)
@@ -253,9 +259,7 @@ export class GatewayCalls {
     body: Uint8Array,
     context: CallContext,
   ): Promise<Uint8Array> {
-    const { subject, clientId, tenant } = principal
-    const client = Buffer.from(principalHash(subject, clientId, tenant)).toString('latin1')
-    return await this.#admitted({ tenant, client }, plainDemand, context, () =>
+    return await this.#admitted(askerOf(principal), plainDemand, context, () =>
       this.#askAny(method, principal, body, context),
     )
   }
@@ -286,7 +290,7 @@ export class GatewayCalls {
     context: CallContext,
   ): Promise<Uint8Array> {
     const token = this.#openedTokens.open(request.session)
-    const caller = bearer === undefined ? undefined : await this.#caller(bearer)
+    const caller = bearer === undefined ? undefined : await this.#callers.of(bearer, context.remote)
     const principal =
       caller === undefined ? sessionBoundPrincipal : this.authorizer.md5Sessions.refreshing(caller.principal, token)
     if (caller !== undefined && !owns(principal, token)) throw new TrunklineError('BAD_SESSION_TOKEN')
@@ -299,8 +303,11 @@ export class GatewayCalls {
     context.span?.set('topic', token.topic)
     context.span?.set('sessionId', token.sessionId)
     const ask = (): Promise<Uint8Array> => this.#askNode(method, request, token, { principal, bearer }, context)
+    const refusal = context.connection?.takenBy(asker)
     // It gives back what others wait for.
-    return method === 'dispose' ? await ask() : await this.#admitted(asker, demandOf(request), context, ask)
+    if (method === 'dispose') return await ask()
+    if (refusal !== undefined) throw refusal
+    return await this.#admitted(asker, demandOf(request), context, ask)
   }
 
   async #askNode(
@@ -395,15 +402,11 @@ export class GatewayCalls {
     }
   }
 
-  async #caller(bearer: string | undefined): Promise<Caller> {
-    if (bearer === undefined || bearer === '')
-      throw new TrunklineError('UNAUTHENTICATED', { details: { why: 'no bearer' } })
-    if (bearer.length > bearerBytesMax)
-      throw new TrunklineError('UNAUTHENTICATED', { details: { why: 'bearer too long' } })
-    const caller = await this.#deps.tokens.verify(bearer)
-    // A tenant is part of topics' names.
-    if (!isTenantName(caller.principal.tenant))
-      throw new TrunklineError('UNAUTHENTICATED', { details: { why: 'tenant' } })
+  /** Of a call without a session: what it came by is its caller's. */
+  async #newCaller(bearer: string | undefined, { remote, connection }: CallContext): Promise<Caller> {
+    const caller = await this.#callers.of(bearer, remote)
+    const refusal = connection?.takenBy(askerOf(caller.principal))
+    if (refusal !== undefined) throw refusal
     return caller
   }
 
@@ -442,6 +445,10 @@ export class GatewayCalls {
       throw error
     }
   }
+}
+
+function askerOf({ subject, clientId, tenant }: Principal): Asker {
+  return { tenant, client: Buffer.from(principalHash(subject, clientId, tenant)).toString('latin1') }
 }
 
 function owns(principal: Principal, token: SessionTokenContent): boolean {

@@ -49,7 +49,7 @@ export class OneShot {
 
   /** One position per event, in order. Errors: those of allocate and write. */
   async publish(topic: string, events: readonly Event[], context: CallContext): Promise<string[]> {
-    const { clientId } = await this.#deps.calls.authenticate(context.bearer)
+    const { clientId } = await this.#deps.calls.authenticate(context)
     const named = events.map((event) => ({
       ...event,
       id: event.id ?? this.#newEventId(),

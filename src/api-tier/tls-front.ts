@@ -10,6 +10,7 @@
 import type { Socket } from 'node:net'
 import type { Server, TLSSocket, TlsOptions } from 'node:tls'
 import type { Clock, Timer } from '../ports/clock.ts'
+import { standBetween } from './listener-gate.ts'
 
 /** `request`: who shows no certificate is served, who shows a bad one is not. */
 export type ClientAuth = 'none' | 'request' | 'require'
@@ -94,8 +95,8 @@ export class TlsFront {
     this.#server = server
     this.#tls = tls
     this.#plainWords = plainWords
-    this.#between('connection', (raw, go) => this.#onConnection(raw, go))
-    this.#between('secureConnection', (socket, go) => this.#onSecure(socket as TLSSocket, go))
+    standBetween(server, 'connection', (raw, go) => this.#onConnection(raw, go))
+    standBetween(server, 'secureConnection', (socket, go) => this.#onSecure(socket as TLSSocket, go))
     // HTTP's own would answer in plain text through a TLS socket that has none.
     server.removeAllListeners('tlsClientError')
     server.on('tlsClientError', (error: NodeJS.ErrnoException, socket) => {
@@ -129,16 +130,6 @@ export class TlsFront {
   /** How many are between the first packet and the end of the handshake. */
   get opening(): number {
     return this.#openings.size
-  }
-
-  #between(event: 'connection' | 'secureConnection', gate: (socket: Socket, go: () => void) => void): void {
-    const own = this.#server.listeners(event)
-    this.#server.removeAllListeners(event)
-    this.#server.on(event, (socket: Socket) =>
-      gate(socket, () => {
-        for (const listener of own) Reflect.apply(listener, this.#server, [socket])
-      }),
-    )
   }
 
   #onConnection(raw: Socket, go: () => void): void {

@@ -104,6 +104,42 @@ export const allowAllCallers = Type.Boolean({
   description: 'Whether everybody who can log in may publish, read, create and delete every topic of its tenant.',
 })
 
+/** Of what listens to callers: who may have how many connections, and fail to log in how often. */
+export const connectionSettings = {
+  sharedAddresses: Type.Array(Type.String({ pattern: '^[0-9a-fA-F.:]+(/[0-9]{1,3})?$' }), {
+    maxItems: 1_000,
+    uniqueItems: true,
+    default: ['127.0.0.0/8', '::1'],
+    description:
+      'Addresses behind which many callers stand, such as a load balancer: `10.1.2.3`, `10.1.0.0/16`. Neither connections nor failed logins are bounded by these.',
+  }),
+  // Half of `connectionsMax`: one alone never takes a listener from the others.
+  addressConnectionsMax: whole(
+    0,
+    1_000_000,
+    5_000,
+    'Connections of an address at one listener, an IPv6 one with all of its /64; above it new ones are closed. 0: no limit.',
+  ),
+  clientConnectionsMax: whole(
+    0,
+    1_000_000,
+    5_000,
+    'Connections of a client at one listener of an API process; 0: no limit.',
+  ),
+  tenantConnectionsMax: whole(
+    0,
+    1_000_000,
+    0,
+    'Connections of a tenant at one listener of an API process; 0: no limit.',
+  ),
+  failedLoginsPerMinute: whole(
+    0,
+    1_000_000,
+    30,
+    'Failed logins of an address per client id, and per access token that is no good: so many at once, then one by one at this rate; more are answered 429. 0: no limit.',
+  ),
+}
+
 const rateMax = 1_000_000_000
 const perProcess = 'in one API process; 0: no limit'
 

@@ -1,10 +1,12 @@
 // Owns: which process has which settings, and the rules between the gateway's own.
 import { type Static, type TObject, Type } from 'typebox'
+import { addressRanges } from './address-ranges.ts'
 import { brokerSettings, kafkaRules, kafkaSettings, rabbitRules, rabbitSettings } from './broker-settings.ts'
 import {
   accessSettings,
   allowAllCallers,
   clientsFile,
+  connectionSettings,
   devNodeId,
   embeddedSettings,
   frontSettings,
@@ -30,6 +32,7 @@ const devSchema = Type.Object(
     ...frontSettings,
     ...accessSettings,
     ...quotaSettings,
+    ...connectionSettings,
     ...providerSettings,
     ...embeddedSettings,
     ...nodeSettings,
@@ -47,6 +50,7 @@ const apiSchema = Type.Object(
     ...accessSettings,
     allowAllCallers,
     ...quotaSettings,
+    ...connectionSettings,
     ...providerSettings,
     gatewayKeyFile,
     signingKeyFile,
@@ -73,7 +77,10 @@ const streamSchema = Type.Object(
 
 export type ProcessConfig = Readonly<Static<TObject<typeof processSettings>>>
 export type AccessConfig = Readonly<Static<TObject<typeof accessSettings>>>
-export type FrontConfig = Readonly<Static<TObject<typeof frontSettings & typeof quotaSettings>>> & ProcessConfig
+export type FrontConfig = Readonly<
+  Static<TObject<typeof frontSettings & typeof quotaSettings & typeof connectionSettings>>
+> &
+  ProcessConfig
 export type ProviderConfig = Readonly<Static<TObject<typeof providerSettings>>>
 export type NodeConfig = Readonly<Static<TObject<typeof nodeSettings>>> & ProcessConfig & { readonly nodeId: string }
 export type GatewayConfig = Readonly<Static<typeof devSchema>>
@@ -108,13 +115,20 @@ const portPairs = [
   ['httpPort', 'adminPort'],
   ['thriftPort', 'adminPort'],
 ] as const
-const frontRules: readonly Rule<FrontConfig>[] = portPairs.map((names) =>
-  rulesOf<FrontConfig>()(
-    names,
-    (config) => config[names[0]] === 0 || config[names[0]] !== config[names[1]],
-    'must differ, or be 0',
+const frontRules: readonly Rule<FrontConfig>[] = [
+  ...portPairs.map((names) =>
+    rulesOf<FrontConfig>()(
+      names,
+      (config) => config[names[0]] === 0 || config[names[0]] !== config[names[1]],
+      'must differ, or be 0',
+    ),
   ),
-)
+  rulesOf<FrontConfig>()(
+    ['sharedAddresses'],
+    ({ sharedAddresses }) => addressRanges(sharedAddresses) !== undefined,
+    'must be IP addresses, or ranges of them such as 10.0.0.0/8',
+  ),
+]
 
 const accessRules: readonly Rule<ApiConfig>[] = [
   rulesOf<ApiConfig>()(

@@ -2,6 +2,7 @@
 // 1. Drain: new connections are refused, what runs is answered, reads that wait are sent elsewhere as DRAINING, kept-alive
 //    connections are closed; at the latest after drainTimeoutMs nothing of it listens or runs.
 import { ClientRegistry, type StaticClient } from '../api-tier/auth/client-registry.ts'
+import { FailedLogins } from '../api-tier/auth/failed-logins.ts'
 import { publicJwk, type SigningJwk } from '../api-tier/auth/signing-key.ts'
 import { TokenIssuer } from '../api-tier/auth/token-issuer.ts'
 import { Authorizer } from '../api-tier/authorize/authorizer.ts'
@@ -9,9 +10,11 @@ import { openPolicy } from '../api-tier/authorize/policy.ts'
 import { GatewayCalls } from '../api-tier/gateway-calls.ts'
 import { buildHttpApp } from '../api-tier/http/app.ts'
 import { closeHttp, listenHttp } from '../api-tier/http/http-listener.ts'
+import { ConnectionPlaces } from '../api-tier/quotas/connection-places.ts'
 import { Quotas } from '../api-tier/quotas/quotas.ts'
 import { ThriftDispatcher } from '../api-tier/thrift/dispatcher.ts'
 import { ThriftTcpServer } from '../api-tier/thrift/tcp-server.ts'
+import { addressRanges } from '../config/address-ranges.ts'
 import type { FrontConfig, ProviderConfig } from '../config/roles.ts'
 import type { GatewayKeys } from '../crypto/gateway-keys.ts'
 import { accessTierMetrics, apiTierMetrics, arrivalMetrics, quotaMetrics } from '../observability/tier-metrics.ts'
@@ -69,6 +72,12 @@ export async function startApiPart(options: ApiPartOptions): Promise<ApiPart> {
     metrics: accessTierMetrics(registry.metrics),
     allowHmacMd5: config.allowHmacMd5,
   })
+  const limitMetrics = quotaMetrics(registry.metrics)
+  const sharedAddresses = addressRanges(config.sharedAddresses)
+  if (sharedAddresses === undefined) throw new Error('a rule of the configuration has looked at them')
+  const connectionLimits = { ...config, sharedAddresses }
+  const { failedLoginsPerMinute } = config
+  const failedLogins = new FailedLogins({ failedLoginsPerMinute, sharedAddresses, clock, metrics: limitMetrics })
   const calls = new GatewayCalls({
     switchboard,
     gatewayKeys,
@@ -79,7 +88,8 @@ export async function startApiPart(options: ApiPartOptions): Promise<ApiPart> {
     logger,
     tracing,
     limits,
-    quotas: new Quotas(config, clock, quotaMetrics(registry.metrics)),
+    quotas: new Quotas(config, clock, limitMetrics),
+    failedLogins,
     signatures: config.sessionSignatures,
   })
   const dispatcher = new ThriftDispatcher({ calls, metrics })
@@ -90,6 +100,7 @@ export async function startApiPart(options: ApiPartOptions): Promise<ApiPart> {
     oauth: {
       issuer: new TokenIssuer({ key: signingKey, issuer, audience, clock, random, lifetimeSeconds }),
       clients: new ClientRegistry(options.clients),
+      failedLogins,
     },
     issuers: providers.map(({ profile }) => profile.issuer),
     clock,
@@ -100,6 +111,7 @@ export async function startApiPart(options: ApiPartOptions): Promise<ApiPart> {
     version,
     limits: { requestTimeoutMs, connectionTimeoutMs: config.idleTimeoutMs, arrivingBytesMax: config.arrivingBytesMax },
     arrivalMetrics: arrivalMetrics(registry.metrics, 'http'),
+    places: new ConnectionPlaces(connectionLimits, limitMetrics),
     tls: tls?.of('http'),
   })
   app.server.on('connection', (socket) => {
@@ -116,6 +128,7 @@ export async function startApiPart(options: ApiPartOptions): Promise<ApiPart> {
     limits: { frameTimeoutMs: requestTimeoutMs, idleTimeoutMs: config.idleTimeoutMs },
     arrivingBytesMax: config.arrivingBytesMax,
     arrivalMetrics: arrivalMetrics(registry.metrics, 'thrift'),
+    places: new ConnectionPlaces(connectionLimits, limitMetrics),
     tls: tls?.of('thrift'),
   })
   const drain = async (): Promise<void> => {

@@ -78,9 +78,15 @@ export class RawClient {
     socket.on('error', (error) => this.#fail(error))
   }
 
-  static async open(thriftUrl: string): Promise<RawClient> {
+  /** `from`: one of this machine's addresses. */
+  static async open(thriftUrl: string, from?: string): Promise<RawClient> {
     const { hostname, port } = new URL(thriftUrl)
-    const socket = connect({ host: hostname, port: Number(port), noDelay: true })
+    const socket = connect({
+      host: hostname,
+      port: Number(port),
+      noDelay: true,
+      ...(from === undefined ? {} : { localAddress: from }),
+    })
     await new Promise<void>((resolve, reject) => {
       socket.once('connect', resolve)
       socket.once('error', reject)

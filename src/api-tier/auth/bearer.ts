@@ -15,7 +15,7 @@ export interface Caller {
 export interface BearerVerifier {
   /**
    * Who the bearer proves. Errors: UNAUTHENTICATED (missing parts, wrong issuer, audience, type, algorithm, signature,
-   * too long), TOKEN_EXPIRED.
+   * too long), TOKEN_EXPIRED, what `beforeCheck` throws: it is run unless the bearer was verified before.
    */
-  verify(bearer: string): Promise<Caller>
+  verify(bearer: string, beforeCheck?: () => void): Promise<Caller>
 }

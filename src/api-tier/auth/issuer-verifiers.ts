@@ -30,13 +30,14 @@ export class IssuerVerifiers implements BearerVerifier {
     this.#prefixes = external.map(({ subjectPrefix }) => subjectPrefix)
   }
 
-  async verify(bearer: string): Promise<Caller> {
+  async verify(bearer: string, beforeCheck?: () => void): Promise<Caller> {
     if (bearer.length === 0 || bearer.length > bearerBytesMax) throw new TrunklineError('UNAUTHENTICATED')
     const issuer = unverifiedIssuer(bearer)
-    if (issuer === this.#ownIssuer) return this.#ownCaller(await this.#own.verify(bearer))
+    if (issuer === this.#ownIssuer) return this.#ownCaller(await this.#own.verify(bearer, beforeCheck))
     const verifier = issuer === undefined ? undefined : this.#external.get(issuer)
-    if (verifier === undefined) throw new TrunklineError('UNAUTHENTICATED')
-    return await verifier.verify(bearer)
+    if (verifier !== undefined) return await verifier.verify(bearer, beforeCheck)
+    beforeCheck?.()
+    throw new TrunklineError('UNAUTHENTICATED')
   }
 
   #ownCaller(caller: Caller): Caller {

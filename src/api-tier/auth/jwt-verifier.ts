@@ -47,7 +47,7 @@ export class JwtVerifier implements BearerVerifier {
     this.#deps = deps
   }
 
-  async verify(bearer: string): Promise<Caller> {
+  async verify(bearer: string, beforeCheck?: () => void): Promise<Caller> {
     const { clock } = this.#deps
     if (bearer.length === 0 || bearer.length > bearerBytesMax) throw new TrunklineError('UNAUTHENTICATED')
     this.#use(await this.#deps.keys.current())
@@ -57,6 +57,7 @@ export class JwtVerifier implements BearerVerifier {
       this.#verified.delete(bearer)
       throw new TrunklineError('TOKEN_EXPIRED')
     }
+    beforeCheck?.()
     const caller = await this.#check(bearer)
     // Inside the tolerance a token still counts, but is checked each time.
     if (caller.principal.expiresAtMs > clock.nowMs()) this.#verified.set(bearer, caller)

@@ -17,7 +17,9 @@ import { frameBytesMax } from '../../protocol/limits.ts'
 import type { ApiMetrics } from '../api-metrics.ts'
 import { ArrivalBudget, type ArrivalMetrics, arrivingBytesDefault } from '../arrival-budget.ts'
 import type { GatewayCalls } from '../gateway-calls.ts'
+import { boundConnections } from '../listener-gate.ts'
 import { OneShot } from '../one-shot.ts'
+import { type ConnectionPlaces, unlimitedPlaces } from '../quotas/connection-places.ts'
 import { requestIdsFrom, saneRequestId, saneTraceparent } from '../request-ids.ts'
 import type { ThriftDispatcher } from '../thrift/dispatcher.ts'
 import type { ListenerTls } from '../tls-front.ts'
@@ -25,6 +27,7 @@ import { TopicCalls } from '../topic-calls.ts'
 import { arrivalTimes } from './arrival-times.ts'
 import { boundArrivingBodies } from './body-arrival.ts'
 import { answerClientError } from './client-errors.ts'
+import { seatConnections } from './connection-seats.ts'
 import { eventInSchema, eventOutSchema } from './event-json.ts'
 import { stopListening } from './http-listener.ts'
 import { traceRequests } from './http-tracing.ts'
@@ -88,6 +91,8 @@ export interface HttpAppDeps {
   readonly limits?: Partial<HttpLimits>
   /** Default: nobody is told. */
   readonly arrivalMetrics?: ArrivalMetrics
+  /** Default: connections are bounded by nothing but their number. */
+  readonly places?: ConnectionPlaces
   /** Default: plain HTTP. */
   readonly tls?: ListenerTls | undefined
 }
@@ -135,6 +140,9 @@ export async function buildHttpApp(deps: HttpAppDeps): Promise<FastifyInstance> 
   await app.register(swagger, openApiOptions(deps.version, deps.oauth !== undefined))
   traceRequests(app, deps.tracing ?? noTracing)
   addHooks(app, deps)
+  const places = deps.places ?? unlimitedPlaces()
+  boundConnections(app.server, { places, clock: deps.clock, logger: deps.logger })
+  seatConnections(app, places)
   const arrivals = new ArrivalBudget({
     clock: deps.clock,
     bytesMax: limits.arrivingBytesMax,

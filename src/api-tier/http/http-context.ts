@@ -6,6 +6,7 @@ import type { Socket } from 'node:net'
 import type { FastifyReply, FastifyRequest } from 'fastify'
 import type { CallContext } from '../call-context.ts'
 import { saneTraceparent } from '../request-ids.ts'
+import { seatOf } from './connection-seats.ts'
 import { spanOf } from './http-tracing.ts'
 
 const bearerPattern = /^Bearer +(\S+)$/i
@@ -18,12 +19,14 @@ export function httpContext(request: FastifyRequest, reply: FastifyReply): CallC
   const bearer = bearerOf(request)
   const traceparent = saneTraceparent(request.headers['traceparent'])
   const span = spanOf(request)
+  const seat = seatOf(request)
   const end = new AnswerEnd(reply.raw, request.raw.socket)
   return {
     whenSent: (free) => end.run(free),
     ...(request.routeOptions.url === '/thrift' ? {} : { answerFactor: jsonFactor }),
     requestId: request.id,
     remote: request.ip,
+    ...(seat === undefined ? {} : { connection: seat }),
     signal: gone.signal,
     ...(traceparent === undefined ? {} : { traceparent }),
     ...(span === undefined ? {} : { span }),

@@ -2,13 +2,15 @@
 // 1. Errors are RFC 6749 §5.2 bodies, not problem+json: stock OAuth clients read these.
 // 2. Of a failed attempt the log gets that it failed, where from, and the client's id when there is such a client: never
 //    text that a stranger chose. These lines are bounded (line-budget.ts); all attempts are counted.
-// 3. One way to authenticate per request (RFC 6749 §2.3): a form that names another client than Basic is refused.
+// 3. Who fails too often from an address is slowed, before a secret is hashed (auth/failed-logins.ts): 429 with Retry-After.
+// 4. One way to authenticate per request (RFC 6749 §2.3): a form that names another client than Basic is refused.
 import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify'
 import type { Logger } from '../../observability/log.ts'
 import type { Clock } from '../../ports/clock.ts'
 import { TrunklineError } from '../../protocol/errors.ts'
 import type { ApiMetrics } from '../api-metrics.ts'
 import type { ClientRegistry } from '../auth/client-registry.ts'
+import type { FailedLogins } from '../auth/failed-logins.ts'
 import type { TokenIssuer } from '../auth/token-issuer.ts'
 import { LineBudget, linesPerSecond } from '../line-budget.ts'
 import { errorOf } from './problem.ts'
@@ -17,6 +19,8 @@ import { oauthErrorSchema, oauthTokenSchema } from './schemas-oauth.ts'
 export interface OAuthDeps {
   readonly issuer: TokenIssuer
   readonly clients: ClientRegistry
+  /** Default: who fails to log in is not slowed. */
+  readonly failedLogins?: FailedLogins | undefined
 }
 
 const formType = 'application/x-www-form-urlencoded'
@@ -55,7 +59,7 @@ function refusalOf(thrown: unknown): OAuthError | undefined {
 }
 
 export function oauthRoutes(app: FastifyInstance, deps: RouteDeps): void {
-  const tellFailed = failedLogins(app, deps)
+  const tellFailed = tellingFailures(app, deps)
   app.removeAllContentTypeParsers()
   app.addContentTypeParser<string>(
     formType,
@@ -63,13 +67,14 @@ export function oauthRoutes(app: FastifyInstance, deps: RouteDeps): void {
     async (_: unknown, body: string) => body,
   )
   app.setErrorHandler(async (thrown, request, reply) => {
+    if (thrown instanceof TrunklineError && (thrown.http === 503 || thrown.http === 429))
+      return await sendNotNow(reply, thrown)
     const refusal = refusalOf(thrown)
     if (refusal !== undefined) {
       // What the handler judged is counted there.
       if (!(refusal instanceof RefusedLogin)) deps.metrics.login('bad_request')
       return await sendOAuthError(reply, refusal)
     }
-    if (thrown instanceof TrunklineError && thrown.http === 503) return await sendNotNow(reply, thrown)
     deps.metrics.login('failed')
     deps.logger.error({ tier: 'api', requestId: request.id, err: thrown }, 'the token endpoint failed by a defect')
     return await reply.code(500).send({ error: 'server_error' })
@@ -84,7 +89,7 @@ export function oauthRoutes(app: FastifyInstance, deps: RouteDeps): void {
         tags: ['login'],
         consumes: [formType],
         security: [{ clientBasic: [] }, {}],
-        response: { 200: oauthTokenSchema, 400: oauthErrorSchema, 401: oauthErrorSchema },
+        response: { 200: oauthTokenSchema, 400: oauthErrorSchema, 401: oauthErrorSchema, 429: oauthErrorSchema },
       },
     },
     async (request, reply) => {
@@ -93,11 +98,14 @@ export function oauthRoutes(app: FastifyInstance, deps: RouteDeps): void {
       if (form.get('grant_type') === undefined) throw new OAuthError('invalid_request', 'grant_type is missing.')
       if (form.get('grant_type') !== 'client_credentials')
         throw new OAuthError('unsupported_grant_type', 'Only client_credentials is supported.')
+      checkSlowed(clientId, request, deps)
       const client = deps.clients.authenticate(clientId, secret)
       if (client === undefined) {
+        deps.failedLogins?.failed(request.ip, nameOf(clientId))
         tellFailed(clientId, request)
         throw new RefusedLogin('invalid_client', 'The client is unknown or its secret is wrong.', basic)
       }
+      deps.failedLogins?.succeeded(request.ip, nameOf(clientId))
       const { token, lifetimeSeconds } = await deps.issuer.issue(client)
       deps.metrics.login('ok')
       reply.header('cache-control', 'no-store').header('pragma', 'no-cache')
@@ -114,8 +122,23 @@ export function oauthRoutes(app: FastifyInstance, deps: RouteDeps): void {
   )
 }
 
+/** Invariant 3. Errors: TOO_MANY_REQUESTS. */
+function checkSlowed(clientId: string, { ip }: FastifyRequest, { failedLogins, metrics }: RouteDeps): void {
+  try {
+    failedLogins?.check(ip, nameOf(clientId))
+  } catch (thrown) {
+    metrics.login('slowed')
+    throw thrown
+  }
+}
+
+/** Among failed logins: a client's id is no bearer. */
+function nameOf(clientId: string): string {
+  return `client:${clientId}`
+}
+
 /** Invariant 2. */
-function failedLogins(
+function tellingFailures(
   app: FastifyInstance,
   { clients, clock, logger, metrics }: RouteDeps,
 ): (clientId: string, request: FastifyRequest) => void {
@@ -156,7 +179,7 @@ function credentialsOf(authorization: string | undefined, form: ReadonlyMap<stri
     const credentials = basicCredentials(authorization)
     if (credentials === undefined)
       throw new OAuthError('invalid_client', 'The Authorization header is not Basic.', true)
-    // Invariant 3. The same id again is only a name, and some clients send it.
+    // Invariant 4. The same id again is only a name, and some clients send it.
     if (clientId !== undefined && clientId !== credentials.clientId)
       throw new OAuthError('invalid_request', 'Basic and the form name two clients.')
     return { ...credentials, basic: true }
@@ -187,10 +210,10 @@ function formDecoded(text: string): string | undefined {
   }
 }
 
-/** The gateway stops. RFC 6749 §5.2 has no word for it: the status says it, the word is the one of §4.1.2.1. */
-async function sendNotNow(reply: FastifyReply, { retryAfterMs = 0 }: TrunklineError): Promise<FastifyReply> {
+/** The gateway stops, or slows. RFC 6749 §5.2 has no word for it: the status says it, the word is the one of §4.1.2.1. */
+async function sendNotNow(reply: FastifyReply, { http, retryAfterMs = 0 }: TrunklineError): Promise<FastifyReply> {
   reply.header('retry-after', String(Math.ceil(retryAfterMs / 1_000)))
-  return await reply.code(503).send({ error: 'temporarily_unavailable' })
+  return await reply.code(http).send({ error: 'temporarily_unavailable' })
 }
 
 async function sendOAuthError(reply: FastifyReply, error: OAuthError): Promise<FastifyReply> {

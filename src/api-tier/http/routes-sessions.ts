@@ -267,7 +267,7 @@ async function packWrite(
 ): Promise<PackedWrite> {
   const token = calls.openToken(session)
   if (token.mode !== mode.write || token.producerId === undefined) throw new TrunklineError('WRONG_MODE')
-  const { clientId } = await calls.authenticate(context.bearer)
+  const { clientId } = await calls.authenticate(context)
   const sourced = events.map((event) => ({ ...event, source: event.source ?? `/clients/${clientId}` }))
   return packForSession(sourced, token.partitions, { producerId: token.producerId, n })
 }

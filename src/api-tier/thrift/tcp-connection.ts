@@ -9,6 +9,7 @@
 //    `goodbyeMs`: what a busy peer had sent already shall be answered too.
 // 6. More of an unfinished frame than `arrivalFreeBytes` is read only with a place in the listener's budget; without one
 //    reading stops, and the frame's time goes on. Who loses the place is closed unanswered (arrival-budget.ts).
+// 7. When its caller may have no more connections, what runs is answered, what comes is refused, and it ends.
 // Leaves out: what messages mean (dispatcher.ts), how many connections there are (tcp-server.ts).
 import { setMaxListeners } from 'node:events'
 import type { Socket } from 'node:net'
@@ -19,6 +20,7 @@ import { encodeErrorReply } from '../../protocol/thrift/message.ts'
 import { isMethodName } from '../../protocol/thrift/schemas.ts'
 import { type ArrivalBudget, type ArrivalPlace, arrivalFreeBytes } from '../arrival-budget.ts'
 import type { CallContext } from '../call-context.ts'
+import type { ConnectionSeat } from '../quotas/connection-places.ts'
 import { type Dispatched, garbage, type ThriftDispatcher } from './dispatcher.ts'
 import { foreignProtocolOf, framed, lastWords } from './foreign-protocols.ts'
 import { FrameReader } from './frame-reader.ts'
@@ -52,6 +54,8 @@ export interface TcpConnectionDeps {
   readonly limits: TcpLimits
   /** Of all connections of the listener. */
   readonly arrivals: ArrivalBudget
+  /** Left when the connection is closed. */
+  readonly seat: ConnectionSeat
   readonly nextRequestId: () => string
   readonly onClosed: () => void
 }
@@ -187,6 +191,7 @@ export class TcpConnection {
       requestId: this.#deps.nextRequestId(),
       signal: this.#gone.signal,
       whenSent: (free) => void frees.push(free),
+      connection: this.#deps.seat,
       ...(this.#socket.remoteAddress === undefined ? {} : { remote: this.#socket.remoteAddress }),
     }
     const dispatched = dispatcher.dispatch(message, 'thrift-tcp', context)
@@ -218,8 +223,15 @@ export class TcpConnection {
     if (this.#phase === 'last-words' || this.#phase === 'closed') free()
     if (this.#phase === 'closed') return
     this.#answer(dispatched, free)
+    if (this.#deps.seat.isRefused) this.#giveUp()
     this.#readFrames()
     this.#endWhenDone()
+  }
+
+  /** Invariant 7. */
+  #giveUp(): void {
+    if (this.#phase === 'open') this.#phase = 'draining'
+    this.#mayEnd = true
   }
 
   /** `sent`: when it has left, or never will. */
@@ -315,6 +327,7 @@ export class TcpConnection {
   #onClose(): void {
     if (this.#phase === 'closed') return
     this.#phase = 'closed'
+    this.#deps.seat.leave()
     this.#timer?.cancel()
     this.#goodbye?.cancel()
     this.#frames.clear()

@@ -1,5 +1,6 @@
 // Owns: the listener for framed Thrift over TCP: how many connections, start, drain, close.
-// 1. Connections above `connectionsMax` are closed unanswered: a client sees a transport failure and tries again.
+// 1. Connections above `connectionsMax`, and above what an address may have, are closed unanswered: a client sees a
+//    transport failure and tries again (listener-gate.ts).
 // 2. `drain` returns when every connection has ended, at the latest after its deadline.
 // 3. With TLS, connections that still shake hands count against the limit, and a drain ends them.
 // 4. Unfinished frames of all connections share `arrivingBytesMax`, beyond what each may hold freely (arrival-budget.ts).
@@ -12,6 +13,8 @@ import type { Random } from '../../ports/random.ts'
 import { frameBytesMax } from '../../protocol/limits.ts'
 import type { ApiMetrics } from '../api-metrics.ts'
 import { ArrivalBudget, type ArrivalMetrics, arrivingBytesDefault } from '../arrival-budget.ts'
+import { boundConnections } from '../listener-gate.ts'
+import { type ConnectionPlaces, unlimitedPlaces } from '../quotas/connection-places.ts'
 import { requestIdsFrom } from '../request-ids.ts'
 import { type ListenerTls, serverOptionsOf, TlsFront } from '../tls-front.ts'
 import type { ThriftDispatcher } from './dispatcher.ts'
@@ -43,6 +46,8 @@ export interface ThriftTcpServerDeps {
   readonly arrivingBytesMax?: number
   /** Default: nobody is told. */
   readonly arrivalMetrics?: ArrivalMetrics
+  /** Default: connections are bounded by nothing but their number. */
+  readonly places?: ConnectionPlaces
   /** Default: plain TCP. */
   readonly tls?: ListenerTls | undefined
 }
@@ -52,6 +57,7 @@ export class ThriftTcpServer {
   readonly #limits: TcpLimits
   readonly #server: Server
   readonly #arrivals: ArrivalBudget
+  readonly #places: ConnectionPlaces
   readonly #connections = new Set<TcpConnection>()
   readonly #nextRequestId: () => string
   #onEmpty: (() => void)[] = []
@@ -65,10 +71,11 @@ export class ThriftTcpServer {
       metrics: deps.arrivalMetrics,
     })
     this.#nextRequestId = requestIdsFrom(deps.random)
+    this.#places = deps.places ?? unlimitedPlaces()
     // allowHalfOpen: a peer that ends its side still gets the answers of what it asked.
     this.#server = serverOf(deps.tls, (socket) => this.#onConnection(socket))
     this.#server.maxConnections = deps.connectionsMax ?? 1_000
-    this.#server.on('drop', () => deps.logger.warn({ tier: 'api' }, 'refused a connection: the limit is reached'))
+    boundConnections(this.#server, { places: this.#places, clock: deps.clock, logger: deps.logger })
   }
 
   /** Resolves when it listens, with the port (of use when 0 was asked). Rejects when the address cannot be had. */
@@ -131,6 +138,7 @@ export class ThriftTcpServer {
       logger,
       limits: this.#limits,
       arrivals: this.#arrivals,
+      seat: this.#places.seat(),
       nextRequestId: this.#nextRequestId,
       onClosed: () => {
         metrics.tcpConnections(-1)

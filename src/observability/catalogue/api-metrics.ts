@@ -42,9 +42,10 @@ export const apiMetrics = {
   quotaRefusals: {
     kind: 'counter',
     name: 'trunkline_quota_refusals_total',
-    help: 'Requests refused as TOO_MANY_REQUESTS by a limit of this process, by limit.',
+    help: 'Requests refused as TOO_MANY_REQUESTS by a limit of this process, and connections that were not let in, by limit.',
     labels: ['limit'],
-    alarm: '`held bytes of the process`: it is asked for more than it can take; start more API processes.',
+    alarm:
+      '`held bytes of the process`: it is asked for more than it can take; start more API processes. `address connections`, `failed logins`: somebody tries, or a load balancer is not in `sharedAddresses`; the log says from where.',
   },
   heldBytes: {
     kind: 'gauge',
@@ -90,7 +91,7 @@ export const apiMetrics = {
   logins: {
     kind: 'counter',
     name: 'trunkline_logins_total',
-    help: "Requests for the gateway's own access tokens, by outcome (ok, unknown_client, wrong_secret, bad_request, failed).",
+    help: "Requests for the gateway's own access tokens, by outcome (ok, unknown_client, wrong_secret, slowed, bad_request, failed).",
     labels: ['outcome'],
     alarm:
       'A sudden rise of `wrong_secret`: a secret was changed, or somebody tries; the log says which client and where from.',

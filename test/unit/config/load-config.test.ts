@@ -102,7 +102,8 @@ describe('where a setting comes from', () => {
     for (const setting of settings) {
       const { name, environmentName, kind, choices, minimum } = setting
       const byKind = {
-        list: 'a,b',
+        // One that wants more than texts has a default.
+        list: Array.isArray(setting.default) && setting.default.length > 0 ? setting.default.join(',') : 'a,b',
         integer: String(setting.default ?? minimum),
         boolean: 'false',
         choice: choices[0] ?? '',
@@ -163,6 +164,12 @@ describe('what is refused', () => {
       { tlsClientAuth: 'require', tlsClientCaFile: 'a' },
       'tlsClientCaFile, tlsCertFile',
       'over TLS only',
+    ],
+    [
+      'a shared address that is none',
+      { sharedAddresses: ['10.0.0.1', '10.0.0.0/33'] },
+      'sharedAddresses',
+      'must be IP addresses',
     ],
   ])('given %s, then that is refused', (_, options, subject, problem) => {
     expect(problems({ options })).toEqual({ [subject]: expect.stringContaining(problem) })

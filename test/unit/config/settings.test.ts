@@ -34,7 +34,8 @@ describe('the settings', () => {
     else expect(setting.required || setting.hidden || offByDefault.includes(name), `${name} has no default`).toBe(true)
     expect(setting.hidden).toBe(name.endsWith('File'))
     expect(kind === 'integer').toBe(minimum !== undefined && maximum !== undefined)
-    if (kind === 'integer') expect(name).toMatch(/(Ms|Bytes|Max|PerSecond|Port|Partitions|Replicas|Replication)$/)
+    if (kind === 'integer')
+      expect(name).toMatch(/(Ms|Bytes|Max|PerSecond|PerMinute|Port|Partitions|Replicas|Replication)$/)
   })
 
   test('given all of them, then one variable is one setting, and means the same in every role', () => {
