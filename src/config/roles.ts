@@ -75,6 +75,9 @@ const streamSchema = Type.Object(
   closed,
 )
 
+/** What a command needs to read the log of a stream process; set as for that process. */
+const logReaderSchema = Type.Object({ ...keyProviderSettings, ...brokerSettings, ...kafkaSettings }, closed)
+
 export type ProcessConfig = Readonly<Static<TObject<typeof processSettings>>>
 export type AccessConfig = Readonly<Static<TObject<typeof accessSettings>>>
 export type FrontConfig = Readonly<
@@ -86,6 +89,7 @@ export type NodeConfig = Readonly<Static<TObject<typeof nodeSettings>>> & Proces
 export type GatewayConfig = Readonly<Static<typeof devSchema>>
 export type ApiConfig = Readonly<Static<typeof apiSchema>>
 export type StreamConfig = Readonly<Static<typeof streamSchema>>
+export type LogReaderConfig = Readonly<Static<typeof logReaderSchema>>
 
 const processRules: readonly Rule<ProcessConfig>[] = [
   rulesOf<ProcessConfig>()(
@@ -151,6 +155,11 @@ export const streamRole: Role<StreamConfig> = defineRole('stream', streamSchema,
   ...keyProviderRules,
   ...kafkaRules,
   ...rabbitRules,
+])
+
+export const logReaderRole: Role<LogReaderConfig> = defineRole('stream', logReaderSchema, [
+  ...keyProviderRules,
+  ...kafkaRules,
 ])
 
 /** For what does not depend on the values: the page, misspelt names. */

@@ -3,7 +3,7 @@
 // 2. One unwrap is in flight per wrapped key, however many blocks wait for it.
 // 3. A cached key is asked for again (in the background) after 1 h and is not used after 2 h; KEY_SHREDDED drops it
 //    at once. At most `dataKeysMax` are kept; keys that leave are wiped.
-// 4. When the provider says that access changed, keys of refused KEKs are dropped at once, also those whose unwrap was
+// 4. When the provider says that access changed, keys that it refuses are dropped at once, also those whose unwrap was
 //    out meanwhile.
 // 5. At most `unwrapsMax` unwraps are out: a reader that catches up meets many keys at once, and asks for all of a fetch
 //    ahead of their turn. The others wait in line for keyWaitMs at most, and then have keyWaitMs for their own.
@@ -60,8 +60,7 @@ const refreshRetryMs = 60_000
 interface CachedKey {
   readonly secret: Uint8Array
   readonly commitment: Uint8Array
-  readonly kekId: string
-  readonly topicId: TopicId
+  readonly from: WrappedKey
   readonly expiresAtMs: number
   refreshAtMs: number
 }
@@ -114,7 +113,7 @@ export class BlockOpener {
     const nowMs = this.#clock.monotonicMs()
     const { tenant = this.#tenant } = place
     if (cached !== undefined && nowMs < cached.expiresAtMs) {
-      if (nowMs >= cached.refreshAtMs) this.#refresh(cached, wrappedKeyOf(name, tenant, sealed, frame))
+      if (nowMs >= cached.refreshAtMs) this.#refresh(cached)
       return openWith(cached, place, sealed, frame)
     }
     const wrapped = wrappedKeyOf(name, tenant, sealed, frame)
@@ -132,9 +131,9 @@ export class BlockOpener {
     })
   }
 
-  /** Invariant 4: drops the keys of KEKs that the provider refuses now. */
+  /** Invariant 4: drops the keys that the provider refuses now. */
   recheck(): void {
-    this.#cached.deleteWhere(({ kekId }) => this.#keys.refusalOf(kekId) !== undefined)
+    this.#cached.deleteWhere(({ from }) => this.#refusalOf(from) !== undefined)
   }
 
   /** Wipes all keys; blocks that wait fail with KEY_UNAVAILABLE. Idempotent. */
@@ -168,7 +167,7 @@ export class BlockOpener {
       key.secret.fill(0)
       return
     }
-    const refusal = this.#keys.refusalOf(key.kekId)
+    const refusal = this.#refusalOf(key.from)
     if (refusal !== undefined) {
       key.secret.fill(0)
       this.#cached.delete(name)
@@ -185,7 +184,12 @@ export class BlockOpener {
     for (const use of waiting) use(unwrapped)
   }
 
-  #refresh(cached: CachedKey, wrapped: WrappedKey): void {
+  #refusalOf({ kekId, wrapped, topicId, tenant }: WrappedKey): 'KEY_UNAVAILABLE' | 'KEY_SHREDDED' | undefined {
+    return this.#keys.refusalOf(kekId, { wrapped, context: { topicId, tenant } })
+  }
+
+  #refresh(cached: CachedKey): void {
+    const wrapped = cached.from
     if (this.#refreshing.has(wrapped.name)) return
     this.#refreshing.add(wrapped.name)
     this.#unwrap(wrapped).then(
@@ -236,7 +240,8 @@ export class BlockOpener {
     else next()
   }
 
-  async #unwrapNow({ kekId, wrapped, topicId, tenant }: WrappedKey): Promise<CachedKey> {
+  async #unwrapNow(from: WrappedKey): Promise<CachedKey> {
+    const { kekId, wrapped, topicId, tenant } = from
     const answer = this.#keys.unwrap(kekId, wrapped, { topicId, tenant })
     const plaintext = await keyAnswer(this.#clock, answer)
     try {
@@ -245,8 +250,7 @@ export class BlockOpener {
       return {
         secret: plaintext.slice(),
         commitment: commitmentOf(plaintext),
-        kekId,
-        topicId,
+        from,
         expiresAtMs: nowMs + expireAfterMs,
         refreshAtMs: nowMs + refreshAfterMs,
       }
@@ -257,7 +261,7 @@ export class BlockOpener {
 }
 
 function openWith(key: CachedKey, place: BlockPlace, sealed: Uint8Array, frame: SealedFrame): OpenedBlock {
-  if (key.topicId !== place.topicId) throw damaged()
+  if (key.from.topicId !== place.topicId) throw damaged()
   const commitment = asBuffer(sealed).subarray(frame.commitmentAt, frame.topicIdAt)
   if (!commitment.equals(key.commitment)) throw damaged()
   const nonce = sealed.subarray(frame.nonceAt, frame.dataAt)

@@ -1,6 +1,7 @@
 // Owns: what lies in a gateway's data folder, and how it is opened: log, keyring, gateway keys, signing key, dev client.
 //   log/              the embedded event log
-//   keyring.json      KEK ring (0600); must be the one the folder was made with (ring-id)
+//   keyring.json      KEK ring (0600); must be the one the folder was made with (ring-id). With re-wrapped keys:
+//                     keyring.json.rewrapped beside it
 //   gateway-keys.json session tokens and cursors (0600)
 //   signing-key.json  access tokens of the built-in issuer (0600)
 //   dev-client.json   the one client that `dev` makes (0600)
@@ -20,7 +21,7 @@ import type { EventLog } from '../ports/event-log.ts'
 import type { KeyProvider } from '../ports/key-provider.ts'
 import type { Random } from '../ports/random.ts'
 import { TrunklineError } from '../protocol/errors.ts'
-import { gatewayKeysFile, keyringFile } from './key-reload.ts'
+import { gatewayKeysFile, keyringFiles } from './key-reload.ts'
 
 export interface DevClient {
   readonly clientId: string
@@ -77,7 +78,7 @@ export async function openDataFolder(options: DataFolderOptions): Promise<DataFo
       gatewayKeys,
       signingKey,
       devClient,
-      keyFiles: [keyringFile(keyringPath, keys), gatewayKeysFile(gatewayKeyPath, gatewayKeys)],
+      keyFiles: [...keyringFiles(keyringPath, keys), gatewayKeysFile(gatewayKeyPath, gatewayKeys)],
       close: async () => {
         await log.close()
         await keys.close()

@@ -13,6 +13,7 @@ import {
   type KeyringEdit,
   type KeySource,
   restoreKek,
+  retireKek,
   revokeKek,
   rotateKek,
   shredKek,
@@ -29,7 +30,7 @@ export { KeyEditRefused }
 
 export interface KeyLine {
   readonly id: string
-  readonly state: 'current' | 'active' | 'revoked' | 'destroyed'
+  readonly state: 'current' | 'active' | 'revoked' | 'retired' | 'replaced' | 'destroyed'
   readonly createdAtMs: number | undefined
   /** Of a KEK that belongs to one topic. */
   readonly topic?: { readonly name: string; readonly id: string }
@@ -121,6 +122,11 @@ export async function revokeKey(path: string, id: string, source: KeySource): Pr
     if (id === keys.currentId) throw new KeyEditRefused(`${id} is the current key: rotate first`)
     return { keys: keys.without(id), value: undefined }
   })
+}
+
+/** What was re-wrapped from it goes on. Errors: KEYRING_…, KeyEditRefused. */
+export async function retireKey(path: string, id: string, source: KeySource): Promise<void> {
+  await changeKeyring(path, source, retireKek(id))
 }
 
 /** Errors: KEYRING_…, KeyEditRefused. */

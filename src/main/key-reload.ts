@@ -1,14 +1,23 @@
 // Owns: key files that are taken over while the process runs, with what the operator is told about it.
 import { KeyFileWatch, type WatchedKeyFile } from '../adapters/keyring/key-file-watch.ts'
 import { reloadGatewayKeys } from '../adapters/keyring/key-files.ts'
+import { rewrappedPathOf } from '../adapters/keyring/keyring-file.ts'
 import type { KeyringProvider } from '../adapters/keyring/keyring-provider.ts'
 import type { ProcessConfig } from '../config/roles.ts'
 import type { GatewayKeys } from '../crypto/gateway-keys.ts'
 import type { Parts } from './parts.ts'
 
-/** How a running process takes a changed keyring over. */
-export function keyringFile(path: string, keys: KeyringProvider): WatchedKeyFile {
-  return { name: 'keyring', path, revision: () => keys.revision, reload: () => keys.reload() }
+/** How a running process takes a changed keyring over, and the re-wrapped keys beside it. */
+export function keyringFiles(path: string, keys: KeyringProvider): readonly WatchedKeyFile[] {
+  return [
+    { name: 'keyring', path, revision: () => keys.revision, reload: () => keys.reload() },
+    {
+      name: 'rewrapped-keys',
+      path: rewrappedPathOf(path),
+      revision: () => keys.rewrappedRevision,
+      reload: () => keys.reloadRewrapped(),
+    },
+  ]
 }
 
 export function gatewayKeysFile(path: string, keys: GatewayKeys): WatchedKeyFile {

@@ -8,12 +8,12 @@ import { configError } from '../config/load-config.ts'
 import { readSecretFile } from '../config/secret-file.ts'
 import type { KeyProvider } from '../ports/key-provider.ts'
 import { TrunklineError } from '../protocol/errors.ts'
-import { keyringFile } from './key-reload.ts'
+import { keyringFiles } from './key-reload.ts'
 import type { Parts } from './parts.ts'
 
 export interface KeyService {
   readonly keys: KeyProvider
-  /** To be watched: the keyring, when it is one. */
+  /** To be watched: those of the keyring, when it is one. */
   readonly files: readonly WatchedKeyFile[]
 }
 
@@ -34,7 +34,7 @@ export async function openKeyService(
       const { openKeyring } = await import('../adapters/keyring/keyring-provider.ts')
       const path = required('keyringFile', config.keyringFile)
       const keys = await openKeyring(path, { create: false, clock, random })
-      return { keys, files: [keyringFile(path, keys)] }
+      return { keys, files: keyringFiles(path, keys) }
     }
     case 'aws-kms': {
       const [{ openKmsCalls }, { AwsKmsProvider }] = await Promise.all([

@@ -40,8 +40,14 @@ export interface KeyProvider {
   describe(): Promise<readonly KekInfo[]>
   /** Whether `generate` would use this KEK now. */
   isCurrent(kekId: string, context: KeyContext): boolean
-  /** Why what this KEK wrapped may not be used any more; undefined when it may, or nothing is known of the KEK. */
-  refusalOf(kekId: string): 'KEY_UNAVAILABLE' | 'KEY_SHREDDED' | undefined
+  /**
+   * Why what this KEK wrapped may not be used any more; undefined when it may, or nothing is known of the KEK. With `key`,
+   * the same of one wrapped key, which may have been re-wrapped since.
+   */
+  refusalOf(
+    kekId: string,
+    key?: { readonly wrapped: Uint8Array; readonly context: KeyContext },
+  ): 'KEY_UNAVAILABLE' | 'KEY_SHREDDED' | undefined
   /** Calls back after every change; answers how to stop it. A listener must not throw. */
   onChange(listener: (change: KeyChange) => void): () => void
   close(): Promise<void>

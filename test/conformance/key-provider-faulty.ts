@@ -70,8 +70,8 @@ export class FaultyKeyProvider implements KeyProvider {
     return this.#inner.isCurrent(kekId, context)
   }
 
-  refusalOf(kekId: string): 'KEY_UNAVAILABLE' | 'KEY_SHREDDED' | undefined {
-    return this.#inner.refusalOf(kekId)
+  refusalOf(...asked: Parameters<KeyProvider['refusalOf']>): ReturnType<KeyProvider['refusalOf']> {
+    return this.#inner.refusalOf(...asked)
   }
 
   onChange(listener: (change: KeyChange) => void): () => void {

@@ -9,7 +9,7 @@ import { TrunklineError } from '../../protocol/errors.ts'
 
 export interface WatchedKeyFile {
   /** For logs and metrics: one of a few constant names. */
-  readonly name: 'keyring' | 'gateway-keys'
+  readonly name: 'keyring' | 'rewrapped-keys' | 'gateway-keys'
   readonly path: string
   /** As loaded now. */
   readonly revision: () => number

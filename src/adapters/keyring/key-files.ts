@@ -71,16 +71,23 @@ export function changeGatewayKeys<T>(
 }
 
 /** Reads, changes and replaces a file under its lock (invariant 3). Errors: KEYRING_…; what `change` throws leaves the file. */
-export async function changeKeyFile<T>(
+function changeKeyFile<T>(
   path: string,
   { random, clock }: Omit<KeyFileOptions, 'create'>,
   change: (text: string) => { readonly text: string; readonly value: T },
 ): Promise<T> {
-  const unlock = await lockFile(path, clock)
-  try {
+  return underLock(path, clock, async () => {
     const { text, value } = change(await readKeyFile(path))
     await replaceKeyFile(path, text, random)
     return value
+  })
+}
+
+/** Invariant 3. Errors: KEYRING_MISSING, KEYRING_UNREADABLE, KEYRING_BUSY, and what `work` throws. */
+export async function underLock<T>(path: string, clock: Clock, work: () => Promise<T>): Promise<T> {
+  const unlock = await lockFile(path, clock)
+  try {
+    return await work()
   } finally {
     await unlock()
   }
@@ -124,6 +131,11 @@ export async function loadOrCreate<T>(
 
 /** Errors: KEYRING_MISSING, KEYRING_UNREADABLE (mode, access, size, not a file). */
 export async function readKeyFile(path: string): Promise<string> {
+  return (await readOwnFile(path, fileBytesMax)).toString('utf8')
+}
+
+/** Errors: as readKeyFile. */
+export async function readOwnFile(path: string, bytesMax: number): Promise<Buffer> {
   let handle: FileHandle
   try {
     handle = await open(path, constants.O_RDONLY)
@@ -139,8 +151,8 @@ export async function readKeyFile(path: string): Promise<string> {
     if (process.platform !== 'win32' && (stat.mode & otherThanOwner) !== 0) {
       throw unreadableFile(path, `mode ${(stat.mode & 0o777).toString(8)}`)
     }
-    if (stat.size > fileBytesMax) throw unreadableFile(path, 'size')
-    return await handle.readFile('utf8')
+    if (stat.size > bytesMax) throw unreadableFile(path, 'size')
+    return await handle.readFile()
   } catch (error) {
     throw error instanceof TrunklineError ? error : unreadableFile(path, codeOf(error), error)
   } finally {
@@ -167,9 +179,9 @@ export async function createKeyFile(path: string, text: string, random: Random):
   return made
 }
 
-export async function replaceKeyFile(path: string, text: string, random: Random): Promise<void> {
+export async function replaceKeyFile(path: string, content: string | Uint8Array, random: Random): Promise<void> {
   await whileWriting(path, async () => {
-    const beside = await writeBeside(path, text, random)
+    const beside = await writeBeside(path, content, random)
     try {
       await rename(beside, path)
     } catch (error) {
@@ -180,11 +192,11 @@ export async function replaceKeyFile(path: string, text: string, random: Random)
   })
 }
 
-async function writeBeside(path: string, text: string, random: Random): Promise<string> {
+async function writeBeside(path: string, content: string | Uint8Array, random: Random): Promise<string> {
   const beside = `${path}.${Buffer.from(random.bytes(suffixSize)).toString('hex')}.new`
   const handle = await open(beside, 'wx', ownerOnly)
   try {
-    await handle.writeFile(text, 'utf8')
+    await handle.writeFile(content)
     await handle.sync()
   } catch (error) {
     await unlink(beside)

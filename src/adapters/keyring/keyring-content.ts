@@ -3,9 +3,12 @@
 // 1. A destroyed KEK keeps its id and loses its key: what it wrapped is KEY_SHREDDED, not unknown.
 // 2. A topic that was given a KEK of its own is never wrapped by the shared one again: when its KEK is revoked or
 //    destroyed it cannot be written to.
-// 3. Version 1 (no revision, no topics, nothing revoked) is read for ever; version 2 is written.
+// 3. Version 1 (no revision, no topics, nothing revoked) and 2 (nothing retired) are read for ever. Version 3 is written
+//    where re-wrapped keys are needed: a gateway that knows no re-wrapped keys must not take such a file. Else 2.
+// 4. A retired KEK opens nothing itself; what was re-wrapped from it opens by its new KEK. Replaced: its key is gone too.
+// 5. The ring says how old its re-wrapped keys may be: an older copy of those, or none, would give back what was shredded.
 // Leaves out: files (key-files.ts), changes (keyring-edits.ts), wrapping (keyring-provider.ts).
-import { keySize } from '../../crypto/aes-gcm.ts'
+import { keySize, nonceSize, tagSize } from '../../crypto/aes-gcm.ts'
 import {
   countOf,
   entriesOf,
@@ -28,6 +31,9 @@ export type KekState =
   | { readonly kind: 'active'; readonly key: Uint8Array }
   /** Neither wraps nor unwraps, and can be restored. */
   | { readonly kind: 'revoked'; readonly key: Uint8Array }
+  /** Invariant 4; can be restored. */
+  | { readonly kind: 'retired'; readonly key: Uint8Array }
+  | { readonly kind: 'replaced' }
   | { readonly kind: 'destroyed' }
 
 export interface Kek {
@@ -51,6 +57,8 @@ export interface KeyringContent {
   readonly ringId: string
   /** Grows with every change: an older copy never replaces a newer one in a running process. */
   readonly revision: number
+  /** Invariant 5: the lowest revision of the re-wrapped keys; 0: there need not be any. */
+  readonly rewrappedMin: number
   /** Shared, and active. */
   readonly current: string
   readonly keks: readonly Kek[]
@@ -59,18 +67,22 @@ export interface KeyringContent {
 
 /** What was destroyed counts: its id must stay known. So at most 999 topics can have a KEK of their own. */
 export const keksMax = 1_000
+/** Of a data key as a KEK of the ring wraps it: version, nonce, key, tag. */
+export const wrappedSize = 1 + nonceSize + keySize + tagSize
 const ringIdPattern = /^[0-9a-f]{32}$/
-const kekIdPattern = /^[a-zA-Z0-9._-]{1,64}$/
-const statePattern = /^(active|revoked|destroyed)$/
+export const kekIdPattern = /^[a-zA-Z0-9._-]{1,64}$/
+const statePattern = /^(active|revoked|retired|replaced|destroyed)$/
 const topicIdPattern = /^[0-9a-f]{32}$/
 const topicNamePattern = /^[a-zA-Z0-9._-]{1,249}$/
 const ringIdSize = 16
 const kekIdSize = 8
-const versionNow = 2
+const versionNow = 3
+const versionBeforeRewrapped = 2
 
 export function freshKeyring(random: Random, clock: Clock): KeyringContent {
   const kek = freshKek(random, clock, undefined)
-  return { ringId: hexOf(random.bytes(ringIdSize)), revision: 1, current: kek.id, keks: [kek], topics: [] }
+  const ringId = hexOf(random.bytes(ringIdSize))
+  return { ringId, revision: 1, rewrappedMin: 0, current: kek.id, keks: [kek], topics: [] }
 }
 
 /** Errors: KEYRING_UNREADABLE; KEYRING_WRONG for a key file of another kind. */
@@ -100,24 +112,29 @@ export function parseKeyring(text: string): KeyringContent {
   const bound = new Set(topics.map(({ topicId }) => topicId))
   if (keks.some(({ topicId }) => topicId !== undefined && !bound.has(topicId))) throw unreadable('topics')
   const ringId = textOf(fields, 'ringId', ringIdPattern)
-  return { ringId, revision: countOf(fields, 'revision'), current, keks, topics }
+  const rewrappedMin = countOf(fields, 'rewrappedMin')
+  if (rewrappedMin === 0 && keks.some(({ state }) => state.kind === 'retired' || state.kind === 'replaced'))
+    throw unreadable('rewrappedMin')
+  return { ringId, revision: countOf(fields, 'revision'), rewrappedMin, current, keks, topics }
 }
 
 export function keyringText(content: KeyringContent): string {
   const keks = content.keks.map((kek) => ({
     id: kek.id,
-    ...(kek.state.kind === 'destroyed' ? {} : { key: keyText(kek.state.key) }),
+    ...('key' in kek.state ? { key: keyText(kek.state.key) } : {}),
     createdAt: timeText(kek.createdAtMs),
     state: kek.state.kind,
     ...(kek.topicId === undefined ? {} : { topicId: kek.topicId }),
   }))
-  const { ringId, revision, current, topics } = content
+  const { ringId, revision, rewrappedMin, current, topics } = content
   const kind = keyFileKind.keyring
-  return `${JSON.stringify({ kind, version: versionNow, ringId, revision, current, keks, topics }, null, 2)}\n`
+  const version = rewrappedMin > 0 ? versionNow : versionBeforeRewrapped
+  const needs = rewrappedMin > 0 ? { rewrappedMin } : {}
+  return `${JSON.stringify({ kind, version, ringId, revision, ...needs, current, keks, topics }, null, 2)}\n`
 }
 
 export function wipeKeyring(content: KeyringContent): void {
-  for (const kek of content.keks) if (kek.state.kind !== 'destroyed') kek.state.key.fill(0)
+  for (const kek of content.keks) if ('key' in kek.state) kek.state.key.fill(0)
 }
 
 export function freshKek(random: Random, clock: Clock, topicId: TopicId | undefined): Kek {
@@ -134,8 +151,13 @@ function stateOf(entry: Fields): KekState {
     case 'destroyed':
       if (entry.has('key')) throw unreadable('key')
       return { kind: 'destroyed' }
+    case 'replaced':
+      if (entry.has('key')) throw unreadable('key')
+      return { kind: 'replaced' }
     case 'revoked':
       return { kind: 'revoked', key: keyOf(entry, 'key') }
+    case 'retired':
+      return { kind: 'retired', key: keyOf(entry, 'key') }
     default:
       return { kind: 'active', key: keyOf(entry, 'key') }
   }

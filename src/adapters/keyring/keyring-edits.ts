@@ -1,8 +1,10 @@
 // Owns: the changes that an operator makes to a keyring, as pure functions, and which of them are refused.
 // 1. The current shared KEK is neither revoked nor destroyed: make another one current first.
-// 2. A shared KEK is destroyed only when it was revoked before: whoever still needs it was heard by then.
+// 2. A shared KEK is destroyed only when it was revoked or retired before: whoever still needs it was heard by then.
 // 3. Nothing that was destroyed comes back.
-// Every edit raises the revision. Leaves out: the file and its lock (keyring-file.ts).
+// 4. A retired KEK that is shredded is replaced: what was re-wrapped from it stays, unless the loss is named.
+// Every edit raises the revision. Leaves out: the file and its lock (keyring-file.ts), what an edit does to re-wrapped keys
+// (rewrap-edits.ts).
 import type { Clock } from '../../ports/clock.ts'
 import type { Random } from '../../ports/random.ts'
 import type { TopicId } from '../../protocol/ids.ts'
@@ -72,36 +74,63 @@ export function revokeKek(kekId: string): KeyringEdit {
   return (content) => {
     const kek = kekOf(content, kekId)
     notCurrent(content, kek)
-    if (kek.state.kind !== 'active') throw new KeyEditRefused(`${kekId} is ${kek.state.kind} already`)
+    if (kek.state.kind !== 'active' && kek.state.kind !== 'retired')
+      throw new KeyEditRefused(`${kekId} is ${kek.state.kind} already`)
     return edited(withState(content, kekId, { kind: 'revoked', key: kek.state.key }), undefined)
+  }
+}
+
+/** Only what was re-wrapped from it opens, until it is restored. */
+export function retireKek(kekId: string): KeyringEdit {
+  return (content) => {
+    const kek = kekOf(content, kekId)
+    notCurrent(content, kek)
+    if (content.topics.some(({ current }) => current === kekId))
+      throw new KeyEditRefused(`${kekId} is the current KEK of its topic: rotate first`)
+    if (kek.state.kind !== 'active') throw new KeyEditRefused(`${kekId} is ${kek.state.kind} already`)
+    return edited(withState(content, kekId, { kind: 'retired', key: kek.state.key }), undefined)
   }
 }
 
 export function restoreKek(kekId: string): KeyringEdit {
   return (content) => {
     const { state } = kekOf(content, kekId)
-    if (state.kind === 'destroyed') throw new KeyEditRefused(`${kekId} was destroyed: nothing brings it back`)
+    if (state.kind === 'destroyed' || state.kind === 'replaced')
+      throw new KeyEditRefused(`${kekId} was destroyed: nothing brings it back`)
     if (state.kind === 'active') throw new KeyEditRefused(`${kekId} is not revoked`)
     return edited(withState(content, kekId, { kind: 'active', key: state.key }), undefined)
   }
 }
 
-/** For good. `sharedToo`: the caller said that everything of all topics under a shared KEK may go. Invariants 1 and 2. */
+/**
+ * For good. `sharedToo`: the caller said that everything of all topics under a shared KEK may go, also what was re-wrapped
+ * from it. Invariants 1, 2 and 4.
+ */
 export function shredKek(kekId: string, sharedToo: boolean): KeyringEdit {
   return (content) => {
     const kek = kekOf(content, kekId)
     notCurrent(content, kek)
-    if (kek.state.kind === 'destroyed') throw new KeyEditRefused(`${kekId} was destroyed already`)
-    if (kek.topicId === undefined) {
-      if (kek.state.kind !== 'revoked')
-        throw new KeyEditRefused(
-          `${kekId} is shared by topics and still in use: revoke it, see that nobody misses it, then shred it`,
-        )
-      if (!sharedToo)
-        throw new KeyEditRefused(`${kekId} is shared: everything that any topic was sealed under it would be lost`)
+    switch (kek.state.kind) {
+      case 'destroyed':
+        throw new KeyEditRefused(`${kekId} was destroyed already`)
+      case 'replaced':
+        if (!sharedToo) throw new KeyEditRefused(`${kekId} was destroyed already; what was re-wrapped from it is kept`)
+        break
+      case 'retired':
+        if (sharedToo) break
+        kek.state.key.fill(0)
+        return edited(withState(content, kekId, { kind: 'replaced' }), undefined)
+      case 'active':
+      case 'revoked':
+        if (kek.topicId !== undefined) break
+        if (kek.state.kind === 'active')
+          throw new KeyEditRefused(
+            `${kekId} is shared by topics and still in use: revoke it, see that nobody misses it, then shred it`,
+          )
+        if (!sharedToo)
+          throw new KeyEditRefused(`${kekId} is shared: everything that any topic was sealed under it would be lost`)
     }
-    kek.state.key.fill(0)
-    return edited(withState(content, kekId, { kind: 'destroyed' }), undefined)
+    return edited(destroyed(content, kek), undefined)
   }
 }
 
@@ -111,8 +140,10 @@ export function shredTopic(topicId: TopicId): KeyringEdit<readonly string[]> {
     const { topic } = topicOf(content, topicId)
     const doomed = content.keks.filter((kek) => kek.topicId === topicId && kek.state.kind !== 'destroyed')
     if (doomed.length === 0) throw new KeyEditRefused(`the KEKs of the topic ${topic} were destroyed already`)
-    const next = doomed.reduce((left, { id }) => shredKek(id, false)(left).content, content)
-    return { content: { ...next, revision: content.revision + 1 }, value: doomed.map(({ id }) => id) }
+    return edited(
+      doomed.reduce(destroyed, content),
+      doomed.map(({ id }) => id),
+    )
   }
 }
 
@@ -143,6 +174,11 @@ function kekOf(content: KeyringContent, kekId: string): Kek {
 
 function notCurrent(content: KeyringContent, { id }: Kek): void {
   if (id === content.current) throw new KeyEditRefused(`${id} is the current KEK: rotate first`)
+}
+
+function destroyed(content: KeyringContent, { id, state }: Kek): KeyringContent {
+  if ('key' in state) state.key.fill(0)
+  return withState(content, id, { kind: 'destroyed' })
 }
 
 function withState(content: KeyringContent, kekId: string, state: KekState): KeyringContent {

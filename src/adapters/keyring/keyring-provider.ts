@@ -4,8 +4,11 @@
 // 2. The file is read at the start and by `reload` (main polls it); what cannot be read, is another ring or an older copy
 //    leaves the loaded one in use. KEKs stay in memory until they leave the ring, or `close`.
 // 3. A topic with a KEK of its own is wrapped by that one or not at all.
-// Leaves out: the file's bytes (key-files.ts), content (keyring-content.ts) and changes (keyring-file.ts), polling (main).
-import { decrypt, encryptInto, keySize, nonceSize, tagSize } from '../../crypto/aes-gcm.ts'
+// 4. What was re-wrapped is opened by its new KEK alone, also while the old one is there. The old KEK still has the word:
+//    revoked or destroyed, it takes what was re-wrapped from it along. Retired or replaced, it opens nothing else.
+// Leaves out: the files' bytes (key-files.ts), content (keyring-content.ts, rewrapped-keys.ts) and changes (keyring-file.ts),
+// polling (main).
+import { decrypt, encryptInto, keySize, nonceSize } from '../../crypto/aes-gcm.ts'
 import type { DataKey, KekInfo, KeyChange, KeyContext, KeyProvider } from '../../ports/key-provider.ts'
 import type { Random } from '../../ports/random.ts'
 import { TrunklineError } from '../../protocol/errors.ts'
@@ -18,7 +21,10 @@ import {
   keyringText,
   parseKeyring,
   wipeKeyring,
+  wrappedSize,
 } from './keyring-content.ts'
+import { readRewrapped } from './keyring-file.ts'
+import { fingerprintOf, RewrappedKeys } from './rewrapped-keys.ts'
 
 export interface KeyringOptions extends KeyFileOptions {
   /** The `ringId` that the data folder was made with; another one is KEYRING_WRONG. */
@@ -27,7 +33,6 @@ export interface KeyringOptions extends KeyFileOptions {
 
 const wrapVersion = 1
 const wrapLabel = 'tl1 wrap'
-const wrappedSize = 1 + nonceSize + keySize + tagSize
 
 /** Errors: KEYRING_MISSING, KEYRING_UNREADABLE, KEYRING_WRONG. The caller closes the provider. */
 export async function openKeyring(path: string, options: KeyringOptions): Promise<KeyringProvider> {
@@ -37,7 +42,12 @@ export async function openKeyring(path: string, options: KeyringOptions): Promis
     wipeKeyring(content)
     throw new TrunklineError('KEYRING_WRONG', { details: { path } })
   }
-  return new KeyringProvider(path, content, options.random)
+  try {
+    return new KeyringProvider(path, content, options.random, await readRewrapped(path, () => content))
+  } catch (thrown) {
+    wipeKeyring(content)
+    throw thrown
+  }
 }
 
 interface Ring {
@@ -52,12 +62,14 @@ export class KeyringProvider implements KeyProvider {
   readonly #random: Random
   readonly #listeners = new Set<(change: KeyChange) => void>()
   #ring: Ring | undefined
+  #rewrapped: RewrappedKeys
 
   /** Takes the content over and wipes it at `close`. */
-  constructor(path: string, content: KeyringContent, random: Random) {
+  constructor(path: string, content: KeyringContent, random: Random, rewrapped = RewrappedKeys.none(content.ringId)) {
     this.#path = path
     this.#ring = ringOf(content)
     this.#random = random
+    this.#rewrapped = rewrapped
   }
 
   /** 32 hex digits; stays through rotation. */
@@ -70,6 +82,11 @@ export class KeyringProvider implements KeyProvider {
     return this.#ring?.content.revision ?? 0
   }
 
+  /** Of the re-wrapped keys as they were loaded; 0 when there are none. */
+  get rewrappedRevision(): number {
+    return this.#rewrapped.revision
+  }
+
   async generate(context: KeyContext): Promise<DataKey> {
     const ring = this.#open()
     const kekId = currentOf(ring, context)
@@ -78,9 +95,15 @@ export class KeyringProvider implements KeyProvider {
   }
 
   async unwrap(kekId: string, wrapped: Uint8Array, context: KeyContext): Promise<Uint8Array> {
-    return unwrapWith(this.#open(), kekId, wrapped, context)
+    const way = this.#wayOf(this.#open(), kekId, wrapped, context)
+    if (way.kind === 'refused') throw refused(way)
+    const plaintext = unwrapWith(way.key, way.kekId, way.wrapped, context)
+    if (plaintext !== undefined) return plaintext
+    // What the seal of the re-wrapped keys holds is no block's fault.
+    throw new TrunklineError(way.kekId === kekId ? 'BLOCK_DAMAGED' : 'KEY_UNAVAILABLE')
   }
 
+  /** By this very KEK, whatever was re-wrapped from it; also by a retired one. */
   async rewrap(
     kekId: string,
     wrapped: Uint8Array,
@@ -88,9 +111,11 @@ export class KeyringProvider implements KeyProvider {
   ): Promise<{ kekId: string; wrapped: Uint8Array }> {
     const ring = this.#open()
     const current = currentOf(ring, context)
-    const plaintext = unwrapWith(ring, kekId, wrapped, context)
+    const key = wrappingKeyOf(ring, current)
+    const plaintext = unwrapWith(ownKeyOf(ring.keks.get(kekId)), kekId, wrapped, context)
+    if (plaintext === undefined) throw new TrunklineError('BLOCK_DAMAGED')
     try {
-      return { kekId: current, wrapped: this.#wrap(wrappingKeyOf(ring, current), current, plaintext, context) }
+      return { kekId: current, wrapped: this.#wrap(key, current, plaintext, context) }
     } finally {
       plaintext.fill(0)
     }
@@ -109,10 +134,16 @@ export class KeyringProvider implements KeyProvider {
   }
 
   /** The ring is all there is: a KEK that is not in it opens nothing. */
-  refusalOf(kekId: string): 'KEY_UNAVAILABLE' | 'KEY_SHREDDED' | undefined {
-    const state = this.#ring?.keks.get(kekId)?.state.kind
-    if (state === 'active') return undefined
-    return state === 'destroyed' ? 'KEY_SHREDDED' : 'KEY_UNAVAILABLE'
+  refusalOf(
+    kekId: string,
+    key?: { readonly wrapped: Uint8Array; readonly context: KeyContext },
+  ): 'KEY_UNAVAILABLE' | 'KEY_SHREDDED' | undefined {
+    if (this.#ring === undefined) return 'KEY_UNAVAILABLE'
+    const way =
+      key === undefined
+        ? ownWayOf(this.#ring, kekId, noWrapped)
+        : this.#wayOf(this.#ring, kekId, key.wrapped, key.context)
+    return way.kind === 'refused' ? way.error : undefined
   }
 
   onChange(listener: (change: KeyChange) => void): () => void {
@@ -143,6 +174,17 @@ export class KeyringProvider implements KeyProvider {
     if (content.current !== former.content.current || differ(former.ownKeks, ring.ownKeks)) this.#tell('current')
   }
 
+  /** The same for the re-wrapped keys. Errors: as reload. */
+  async reloadRewrapped(): Promise<void> {
+    if (this.#ring === undefined) return
+    const rewrapped = await readRewrapped(this.#path, () => this.#open().content)
+    const { revision } = this.#rewrapped
+    if (rewrapped.revision < revision)
+      throw new TrunklineError('KEYRING_WRONG', { details: { path: this.#path, reason: 'an older copy' } })
+    this.#rewrapped = rewrapped
+    if (rewrapped.revision !== revision) this.#tell('access')
+  }
+
   async close(): Promise<void> {
     if (this.#ring !== undefined) wipeKeyring(this.#ring.content)
     this.#ring = undefined
@@ -156,6 +198,16 @@ export class KeyringProvider implements KeyProvider {
   #open(): Ring {
     if (this.#ring === undefined) throw new TrunklineError('KEY_UNAVAILABLE', { details: { reason: 'closed' } })
     return this.#ring
+  }
+
+  /** Invariant 4. */
+  #wayOf(ring: Ring, kekId: string, wrapped: Uint8Array, context: KeyContext): Way {
+    const own = ownWayOf(ring, kekId, wrapped)
+    if (own.kind === 'refused' && own.isFinal) return own
+    const entry = this.#rewrapped.count === 0 ? undefined : this.#rewrapped.find(fingerprintOf(kekId, wrapped, context))
+    if (entry === undefined) return own
+    if (entry.now === undefined) return { kind: 'refused', error: 'KEY_SHREDDED', isFinal: true }
+    return ownWayOf(ring, entry.now.kekId, entry.now.wrapped)
   }
 
   #wrap(key: Uint8Array, kekId: string, plaintext: Uint8Array, context: KeyContext): Uint8Array {
@@ -193,28 +245,64 @@ function differ(former: ReadonlyMap<string, string>, now: ReadonlyMap<string, st
 function wrappingKeyOf(ring: Ring, kekId: string): Uint8Array {
   const state = ring.keks.get(kekId)?.state
   if (state?.kind === 'active') return state.key
-  throw new TrunklineError('KEY_UNAVAILABLE', { details: { reason: `the KEK is ${state?.kind ?? 'unknown'}` } })
+  throw new TrunklineError('KEY_UNAVAILABLE', { details: { reason: `the current KEK is ${state?.kind ?? 'unknown'}` } })
 }
 
-function unwrapWith({ keks }: Ring, kekId: string, wrapped: Uint8Array, context: KeyContext): Uint8Array {
-  const key = unwrappingKeyOf(keks.get(kekId))
-  if (wrapped.length !== wrappedSize || wrapped[0] !== wrapVersion) throw new TrunklineError('BLOCK_DAMAGED')
-  const nonce = wrapped.subarray(1, 1 + nonceSize)
-  const plaintext = decrypt(key, nonce, aadOf(kekId, context), wrapped.subarray(1 + nonceSize))
-  if (plaintext === undefined) throw new TrunklineError('BLOCK_DAMAGED')
-  return plaintext
-}
+/** How a wrapped key is opened, or why it is not. */
+type Way =
+  | { readonly kind: 'open'; readonly key: Uint8Array; readonly kekId: string; readonly wrapped: Uint8Array }
+  | {
+      readonly kind: 'refused'
+      readonly error: 'KEY_UNAVAILABLE' | 'KEY_SHREDDED'
+      readonly reason?: string
+      /** It is not worth looking whether it was re-wrapped. */
+      readonly isFinal: boolean
+    }
 
-function unwrappingKeyOf(kek: Kek | undefined): Uint8Array {
-  if (kek === undefined) throw new TrunklineError('KEY_UNAVAILABLE', { details: { reason: 'unknown KEK' } })
-  switch (kek.state.kind) {
+const noWrapped = new Uint8Array(0)
+
+/** By the KEK itself. */
+function ownWayOf({ keks }: Ring, kekId: string, wrapped: Uint8Array): Way {
+  const state = keks.get(kekId)?.state
+  if (state === undefined) return { kind: 'refused', error: 'KEY_UNAVAILABLE', reason: 'unknown KEK', isFinal: true }
+  switch (state.kind) {
     case 'active':
-      return kek.state.key
+      return { kind: 'open', key: state.key, kekId, wrapped }
     case 'revoked':
-      throw new TrunklineError('KEY_UNAVAILABLE', { details: { reason: 'revoked KEK' } })
+      return { kind: 'refused', error: 'KEY_UNAVAILABLE', reason: 'revoked KEK', isFinal: true }
+    case 'retired':
+    case 'replaced':
+      // Not shredded: where files are copied the re-wrapped keys may come later.
+      return { kind: 'refused', error: 'KEY_UNAVAILABLE', reason: `${state.kind} KEK, not re-wrapped`, isFinal: false }
+    case 'destroyed':
+      return { kind: 'refused', error: 'KEY_SHREDDED', isFinal: true }
+  }
+}
+
+function refused({ error, reason }: Extract<Way, { kind: 'refused' }>): TrunklineError {
+  return new TrunklineError(error, reason === undefined ? {} : { details: { reason } })
+}
+
+/** For re-wrapping: a retired KEK serves as well. */
+function ownKeyOf(kek: Kek | undefined): Uint8Array {
+  switch (kek?.state.kind) {
+    case 'active':
+    case 'retired':
+      return kek.state.key
     case 'destroyed':
       throw new TrunklineError('KEY_SHREDDED')
+    case 'revoked':
+    case 'replaced':
+    case undefined:
+      throw new TrunklineError('KEY_UNAVAILABLE', { details: { reason: `${kek?.state.kind ?? 'unknown'} KEK` } })
   }
+}
+
+/** Undefined when it is damaged, or of another context. */
+function unwrapWith(key: Uint8Array, kekId: string, wrapped: Uint8Array, context: KeyContext): Uint8Array | undefined {
+  if (wrapped.length !== wrappedSize || wrapped[0] !== wrapVersion) return undefined
+  const nonce = wrapped.subarray(1, 1 + nonceSize)
+  return decrypt(key, nonce, aadOf(kekId, context), wrapped.subarray(1 + nonceSize))
 }
 
 /** "tl1 wrap" │ KEK id size u8 and ASCII │ topic id 16 │ tenant in UTF-8. */

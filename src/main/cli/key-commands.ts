@@ -1,18 +1,18 @@
-// Owns: `trunkline keys list|verify|rotate|create|revoke|restore|shred|rewrap`: key files changed while gateways run.
+// Owns: `trunkline keys list|verify|rotate|create|revoke|restore|retire|shred`: key files changed while gateways run.
 // 1. Ids, and nothing else, go to stdout; what comes next is told on stderr. No command prints a secret.
 // 2. What destroys data asks on a terminal, for the name of what is lost, and needs --yes elsewhere.
-// Leaves out: the changes (../key-admin.ts).
+// Leaves out: the changes (../key-admin.ts), re-wrapping (rewrap-command.ts).
 import { createInterface } from 'node:readline/promises'
 import type { Command } from 'commander'
 import { systemClock } from '../../adapters/clock/system-clock.ts'
 import { systemRandom } from '../../adapters/random/system-random.ts'
-import { TrunklineError } from '../../protocol/errors.ts'
 import type { KeyFileReport, KeyLine, RotateStep } from '../key-admin.ts'
 import { addConnectionOptions, type ConnectionOptions, resolveConnection } from './connection.ts'
 import { exitCode } from './exit-codes.ts'
 import { CommandFailure, oneLine } from './failure.ts'
 import { addKeyFileOptions, type KeyFileOptions, keyFileOf } from './key-file-choice.ts'
 import { tell } from './output.ts'
+import { counted } from './progress.ts'
 import { timeText } from './times.ts'
 import { parseTopicView } from './topic-view.ts'
 
@@ -32,6 +32,7 @@ const shredHelp = `
 Examples:
   $ trunkline keys shred --topic orders --yes
   $ trunkline keys revoke kek-… && trunkline keys shred kek-… --lose-all-topics --yes
+  $ trunkline keys retire kek-… && trunkline keys shred kek-… --yes        what was re-wrapped is kept
 
 What a destroyed KEK wrapped is KEY_SHREDDED for good: readers are told, and go on behind it. Copies and backups of
 the file still hold the key: destroy them too.`
@@ -78,6 +79,7 @@ export function addKeyFileCommands(keys: Command): void {
         ...(revision === undefined ? [] : [`revision ${revision}`]),
       ]
       process.stdout.write(`${[...facts, `keys ${lines.length}`, `fingerprint ${fingerprint}`].join('\t')}\n`)
+      if (kind === 'keyring') await verifyRewrapped(options)
     })
 
   addKeyFileOptions(
@@ -132,24 +134,38 @@ export function addKeyFileCommands(keys: Command): void {
     'keyring',
   )
     .option('--topic <name>', 'all KEKs of this topic, which has its own')
-    .option('--lose-all-topics', 'the KEK is shared: everything of every topic under it may be lost')
+    .option('--lose-all-topics', 'the KEK is shared: everything of every topic under it may be lost, re-wrapped or not')
     .option('--yes', 'do not ask')
     .addHelpText('after', shredHelp)
     .action((id: string | undefined, options: ShredOptions) => runShred(id, options))
 
-  addKeyFileOptions(keys.command('rewrap').description('not built: docs/roadmap.md'), 'keyring')
+  addKeyFileOptions(
+    keys.command('retire').argument('<id>').description('a KEK opens only what was re-wrapped from it'),
+    'keyring',
+  )
     .addHelpText(
       'after',
-      '\nExample:\n  $ trunkline keys rewrap     # UNSUPPORTED: docs/keys.md says what to do instead',
+      '\nExample:\n  $ trunkline keys rewrap && trunkline keys retire kek-…\n\n`restore` takes it back. When nobody misses it, `shred` destroys its key and keeps what was re-wrapped.',
     )
-    .action(() => {
-      throw new TrunklineError('UNSUPPORTED', { details: { feature: 'keys rewrap' } })
+    .action(async (id: string, options: KeyFileOptions) => {
+      const { retireKey } = await import('../key-admin.ts')
+      await edited(() => retireKey(keyFileOf(options, process.cwd()), id, source))
+      tell(`retired. ${soon}`)
     })
 }
 
 async function reportOf(options: KeyFileOptions): Promise<KeyFileReport> {
   const { describeKeyFile } = await import('../key-admin.ts')
   return await describeKeyFile(keyFileOf(options, process.cwd()))
+}
+
+async function verifyRewrapped(options: KeyFileOptions): Promise<void> {
+  const { checkRewrapped } = await import('../rewrap.ts')
+  const rewrapped = await checkRewrapped(keyFileOf(options, process.cwd()), source)
+  if (rewrapped === undefined) return
+  const { revision, count, closed } = rewrapped
+  process.stdout.write(`${['rewrapped-keys', `revision ${revision}`, `keys ${count}`].join('\t')}\n`)
+  for (const [why, keys] of closed) tell(`${counted(keys, 're-wrapped key')} opens nothing now: ${why}`)
 }
 
 async function runRotate({ stage, activate, topic, ...options }: RotateOptions): Promise<void> {
@@ -215,7 +231,7 @@ async function confirmed(name: string): Promise<void> {
 }
 
 /** A refused edit is a conflict with what the file says, in one sentence. */
-async function edited<T>(change: () => Promise<T>): Promise<T> {
+export async function edited<T>(change: () => Promise<T>): Promise<T> {
   const { KeyEditRefused } = await import('../key-admin.ts')
   try {
     return await change()

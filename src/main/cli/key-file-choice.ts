@@ -24,14 +24,17 @@ export function addKeyFileOptions(command: Command, both: 'both' | 'keyring'): C
   return command
 }
 
-/** Throws CommandFailure when no file is known. */
-export function keyFileOf({ file, gateway }: KeyFileOptions, folder: string): string {
+/** `dataDir`: instead of the one of `dev` here. Throws CommandFailure when no file is known. */
+export function keyFileOf(
+  { file, gateway }: KeyFileOptions,
+  folder: string,
+  dataDir = findDevFile(folder)?.content.dataDir,
+): string {
   if (file !== undefined) return resolve(folder, file)
   const isGateway = gateway === true
   const variable = isGateway ? 'TRUNKLINE_GATEWAY_KEY_FILE' : 'TRUNKLINE_KEYRING_FILE'
   const named = process.env[variable]
   if (named !== undefined && named !== '') return resolve(folder, named)
-  const dataDir = findDevFile(folder)?.content.dataDir
   const ofDev = dataDir === undefined ? undefined : join(dataDir, isGateway ? 'gateway-keys.json' : 'keyring.json')
   if (ofDev !== undefined && existsSync(ofDev)) return ofDev
   throw new CommandFailure(exitCode.usage, `no key file is known: give --file, or set ${variable}`)

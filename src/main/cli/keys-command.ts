@@ -8,6 +8,7 @@ import { exitCode } from './exit-codes.ts'
 import { CommandFailure } from './failure.ts'
 import { addKeyFileCommands } from './key-commands.ts'
 import { tell } from './output.ts'
+import { addRewrapCommand } from './rewrap-command.ts'
 
 const groupHelp = `
 Examples:
@@ -39,7 +40,7 @@ const clientIdPattern = /^[a-zA-Z0-9._-]{1,64}$/
 export function addKeysCommand(program: Command): void {
   const keys = program
     .command('keys')
-    .description('make, rotate, revoke and shred keys')
+    .description('make, rotate, re-wrap, revoke and shred keys')
     .addHelpText('after', groupHelp)
   keys
     .command('init')
@@ -49,6 +50,7 @@ export function addKeysCommand(program: Command): void {
     .addHelpText('after', help)
     .action((dir: string, options: { readonly clientId: string }) => runInit(resolve(dir), options.clientId))
   addKeyFileCommands(keys)
+  addRewrapCommand(keys)
 }
 
 async function runInit(dir: string, clientId: string): Promise<void> {

@@ -48,7 +48,7 @@ export const processMetrics = {
   keyFileReloads: {
     kind: 'counter',
     name: 'trunkline_key_file_reloads_total',
-    help: 'Key files that were read again after a change, by file (keyring, gateway-keys) and outcome (loaded, refused).',
+    help: 'Key files that were read again after a change, by file (keyring, rewrapped-keys, gateway-keys) and outcome (loaded, refused).',
     labels: ['file', 'outcome'],
     alarm:
       'Any `refused`: the keys that were loaded stay in use, and a rotation or revocation does not reach this process.',

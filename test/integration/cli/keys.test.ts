@@ -143,11 +143,50 @@ describe('keys create, revoke, restore and shred', () => {
     expect(await done('keys list')).toContain(`${old}\tdestroyed`)
   })
 
-  it('given what is not there or not built, then it says so', async () => {
+  it('given what is not there, then it says so', async () => {
     expect((await refused('keys revoke kek-0000000000000000'))[0]).toBe(6)
     expect((await refused('keys shred --yes'))[0]).toBe(2)
     expect((await refused('keys create --topic nowhere'))[0]).toBe(5)
     expect((await refused('keys rotate --stage --activate kek-0'))[0]).toBe(2)
-    expect(await refused('keys rewrap')).toEqual([2, expect.stringContaining('UNSUPPORTED')])
+  })
+})
+
+describe('keys rewrap and retire', () => {
+  it('given an old KEK, when it is re-wrapped, retired and shredded, then its events are read, and verify counts what there is', async () => {
+    await done('publish moved --format lines', 'one\ntwo\n')
+    const lines = (await done('keys list')).split('\n').map((line) => line.split('\t'))
+    const old = lines.find(([, state, , scope]) => state === 'current' && scope === 'shared')?.[0] ?? ''
+    await done('keys rotate')
+    expect((await refused(`keys retire ${old}`))[1]).toContain('keys rewrap first')
+    await inUse()
+    expect(await run('keys rewrap')).toMatchObject({
+      code: 0,
+      stdout: '',
+      stderr: expect.stringMatching(/[1-9]\d* keys? re-wrapped/),
+    })
+    expect((await run('keys rewrap')).stderr).toContain('0 keys re-wrapped, 0 of earlier runs moved on')
+    expect(await done('keys verify')).toMatch(/^keyring\t.*\nrewrapped-keys\trevision \d+\tkeys [1-9]\d*$/)
+    await done(`keys retire ${old}`)
+    expect(await done('keys list')).toContain(`${old}\tretired\t`)
+    expect(await done(`keys shred ${old} --yes`)).toBe(old)
+    expect(await done('keys list')).toContain(`${old}\treplaced\t`)
+    await inUse()
+    expect(await done('read moved --output payload')).toBe('one\ntwo')
+    expect(await done(`check ${gateway.dataDir}`)).toBe('')
+  }, 300_000)
+
+  it('given options that do not fit, then it says so, and nothing is read', async () => {
+    expect((await refused('keys rewrap --kafka --data-dir x'))[0]).toBe(2)
+    expect((await refused('keys rewrap --config x'))[0]).toBe(2)
+    expect((await refused('keys rewrap --kafka'))[1]).toContain('kafkaBrokers')
+  })
+
+  it('given another key provider, then it is not supported', async () => {
+    const env = { TRUNKLINE_KEY_PROVIDER: 'aws-kms', TRUNKLINE_AWS_KMS_KEY: 'k', TRUNKLINE_AWS_KMS_REGION: 'r' }
+    const end = await runCli(['keys', 'rewrap', '--kafka'], {
+      cwd: dir,
+      env: { ...env, TRUNKLINE_KAFKA_BROKERS: 'k:1' },
+    })
+    expect([end.code, end.stderr]).toEqual([2, expect.stringContaining('UNSUPPORTED')])
   })
 })

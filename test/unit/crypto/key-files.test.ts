@@ -98,7 +98,7 @@ describe.each(kinds)('a %s on disk', (_, open) => {
     await open(make)
     const text = await readFile(path, 'utf8')
     const changes: readonly [RegExp, string][] = [
-      [/"version": \d/, '"version": 3'],
+      [/"version": \d/, '"version": 4'],
       [/"current": "[^"]+"/, '"current": "00000000"'],
       [/("key"|"secret"): "..../, '$1: "'],
       [/"createdAt": "/, '"createdAt": "x'],

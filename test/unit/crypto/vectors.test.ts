@@ -4,6 +4,7 @@ import { describe, expect, test } from 'vitest'
 import { SimulatedClock } from '../../../src/adapters/clock/simulated-clock.ts'
 import { keyringText, parseKeyring } from '../../../src/adapters/keyring/keyring-content.ts'
 import { KeyringProvider } from '../../../src/adapters/keyring/keyring-provider.ts'
+import { fingerprintOf, RewrappedKeys, rewrappedBytes } from '../../../src/adapters/keyring/rewrapped-keys.ts'
 import { BlockOpener } from '../../../src/crypto/block-opener.ts'
 import { BlockSealer } from '../../../src/crypto/block-sealer.ts'
 import { CursorSealer, openCursor } from '../../../src/crypto/cursor-seal.ts'
@@ -175,6 +176,32 @@ describe('key file vectors', () => {
     const context = { topicId: parseTopicId(vector.topicId), tenant: vector.tenant }
     expect(hex(encodeServiceWrap(vector.kekId, unhex(vector.cipherText), context))).toBe(vector.wrapped)
     expect(hex(decodeServiceWrap(vector.kekId, unhex(vector.wrapped), context))).toBe(vector.cipherText)
+  })
+
+  describe('re-wrapped keys', () => {
+    const text = keyFiles.keyrings[2]?.text ?? ''
+    const { file, revision, keys } = keyFiles.rewrapped
+    const rewrapped = (): RewrappedKeys => RewrappedKeys.parse(Buffer.from(file, 'hex'), parseKeyring(text))
+
+    test('given the file and its keyring, version 3, then both are written again byte for byte', () => {
+      const ring = parseKeyring(text)
+      expect(keyringText(ring)).toBe(text)
+      expect(ring.keks.map(({ state }) => state.kind)).toEqual(['replaced', 'active', 'retired', 'active'])
+      expect(rewrapped().revision).toBe(revision)
+      expect(hex(rewrappedBytes(ring, revision, rewrapped().entries()))).toBe(file)
+    })
+
+    test.each(keys)('given a data key $name, then it opens by its entry, and not without', async (vector) => {
+      const context = { topicId: parseTopicId(vector.topicId), tenant: vector.tenant }
+      const wrapped = unhex(vector.wrapped)
+      expect(hex(fingerprintOf(vector.kekId, wrapped, context))).toBe(vector.fingerprint)
+      const ring = new KeyringProvider('', parseKeyring(text), new FixedRandom(), rewrapped())
+      const opened = ring.unwrap(vector.kekId, wrapped, context)
+      if (vector.dataKey === undefined) await expect(opened).rejects.toMatchObject({ name: vector.error })
+      else expect(hex(await opened)).toBe(vector.dataKey)
+      const bare = new KeyringProvider('', parseKeyring(text), new FixedRandom())
+      expect(await errorOf(() => bare.unwrap(vector.kekId, wrapped, context))).toBe('KEY_UNAVAILABLE')
+    })
   })
 
   test.each(keyFiles.gatewayKeys)('given $name, then they are written again byte for byte', ({ text }) => {

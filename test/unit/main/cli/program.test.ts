@@ -44,6 +44,7 @@ describe('the command line', () => {
       'keys revoke',
       'keys restore',
       'keys shred',
+      'keys retire',
       'keys rewrap',
       'trunkline policy',
       'policy check',

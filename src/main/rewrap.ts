@@ -1,0 +1,159 @@
+// Owns: `trunkline keys rewrap`: every wrapped data key that a log holds, once, into the re-wrapped keys beside its keyring;
+// and looking whether those are sound.
+// 1. At most `distinctMax` keys are remembered, and `pendingMax` wait; more is refused, and what was added stays.
+// 2. Each batch is one change under the keyring's lock, so gateways and other commands go on, and a run that is ended between
+//    two is repeated. `signal` is looked at there, never inside a change.
+// Leaves out: walking a log (rewrap-walks.ts), what adding means (adapters/keyring/rewrap-edits.ts).
+import type { Finding } from '../adapters/embedded/walk.ts'
+import { readKeyFile } from '../adapters/keyring/key-files.ts'
+import { parseKeyring, wipeKeyring } from '../adapters/keyring/keyring-content.ts'
+import { KeyEditRefused, type KeySource } from '../adapters/keyring/keyring-edits.ts'
+import { changeRewrapped, readRewrapped, rewrappedPathOf } from '../adapters/keyring/keyring-file.ts'
+import { KeyringProvider } from '../adapters/keyring/keyring-provider.ts'
+import { added, movedOn, type RewrapStep, type WrappedKey } from '../adapters/keyring/rewrap-edits.ts'
+import { rewrappedMax } from '../adapters/keyring/rewrapped-keys.ts'
+import { readSealedHeader } from '../crypto/block-opener.ts'
+import { TrunklineError } from '../protocol/errors.ts'
+import type { TopicId } from '../protocol/ids.ts'
+import { tenantOfLogTopic } from '../protocol/tenant-topics.ts'
+
+const pendingMax = 10_000
+const distinctMax = 4 * rewrappedMax
+
+export interface RewrapReport {
+  /** Distinct wrapped keys that the log holds. */
+  readonly met: number
+  readonly added: number
+  readonly movedOn: number
+  /** KEK and why, of keys that stay where they are → how many. */
+  readonly left: ReadonlyMap<string, number>
+  /** Places that could not be read: keys there were not seen. */
+  readonly unread: readonly Finding[]
+  /** A signal came before the end. */
+  readonly stopped: boolean
+}
+
+/** Gives every record's value to `found`, and calls `flush` wherever it can wait. Answers what it could not read. */
+export type LogWalk = (found: FoundKeys, flush: () => Promise<void>, signal: AbortSignal) => Promise<readonly Finding[]>
+
+export class FoundKeys {
+  readonly #seen = new Set<string>()
+  #pending: WrappedKey[] = []
+
+  get met(): number {
+    return this.#seen.size
+  }
+
+  get isMany(): boolean {
+    return this.#pending.length >= pendingMax
+  }
+
+  /** What is no sealed block of this topic holds no key. Errors: KeyEditRefused (invariant 1). */
+  add(topic: string, topicId: TopicId, value: Uint8Array): void {
+    const header = headerOf(value)
+    if (header?.topicId !== topicId) return
+    const { kekId, wrapped } = header
+    const name = `${kekId} ${topicId} ${Buffer.from(wrapped).toString('latin1')}`
+    if (this.#seen.has(name)) return
+    if (this.#seen.size >= distinctMax) throw new KeyEditRefused(`the log holds more than ${distinctMax} data keys`)
+    this.#seen.add(name)
+    this.#pending.push({ kekId, wrapped, topicId, tenant: tenantOfLogTopic(topic) })
+  }
+
+  /** At most `pendingMax`. */
+  take(): readonly WrappedKey[] {
+    return this.#pending.splice(0, pendingMax)
+  }
+}
+
+/** Errors: KEYRING_…, KeyEditRefused (too many), and those of the walk. */
+export async function rewrapLog(
+  walk: LogWalk,
+  { keyring, source, signal }: { readonly keyring: string; readonly source: KeySource; readonly signal: AbortSignal },
+): Promise<RewrapReport> {
+  const found = new FoundKeys()
+  const left = new Map<string, number>()
+  const note = (step: RewrapStep): number => {
+    for (const [why, count] of step.left) left.set(why, (left.get(why) ?? 0) + count)
+    return step.done
+  }
+  let movedOnCount = 0
+  for (let more = true; more && !signal.aborted; ) {
+    const step = await changeWith(keyring, source, movedOn)
+    more = step.more
+    movedOnCount += more ? step.done : note(step)
+  }
+  let addedCount = 0
+  const addPending = async (): Promise<boolean> => {
+    const batch = found.take()
+    if (batch.length === 0) return false
+    const step = await changeWith(keyring, source, (keys, rewrapped) => added(keys, rewrapped, batch))
+    addedCount += note(step)
+    if (step.more)
+      throw new KeyEditRefused(`${rewrappedPathOf(keyring)} is full: ${rewrappedMax} keys, or too many topics`)
+    return true
+  }
+  const flush = async (): Promise<void> => {
+    if (found.isMany) await addPending()
+  }
+  const unread = signal.aborted ? [] : await walk(found, flush, signal)
+  while (!signal.aborted && (await addPending()));
+  return { met: found.met, added: addedCount, movedOn: movedOnCount, left, unread, stopped: signal.aborted }
+}
+
+export interface RewrappedReport {
+  readonly revision: number
+  readonly count: number
+  /** KEK and error, of entries that open nothing now → how many. */
+  readonly closed: ReadonlyMap<string, number>
+}
+
+/** Tries every entry. Undefined: there are none. Errors: KEYRING_…; KEYRING_UNREADABLE when an entry does not open. */
+export async function checkRewrapped(keyring: string, { random }: KeySource): Promise<RewrappedReport | undefined> {
+  const ring = parseKeyring(await readKeyFile(keyring))
+  const keys = new KeyringProvider(keyring, ring, random)
+  try {
+    const rewrapped = await readRewrapped(keyring, () => ring)
+    if (rewrapped.sealedBy === undefined) return undefined
+    const closed = new Map<string, number>()
+    for (const { now, from, topicId, tenant } of rewrapped.entries()) {
+      const why =
+        now === undefined
+          ? `${from}: KEY_SHREDDED`
+          : await keys.unwrap(now.kekId, now.wrapped, { topicId, tenant }).then(
+              (key) => void key.fill(0),
+              (thrown: unknown) => `${now.kekId}: ${TrunklineError.from(thrown).name}`,
+            )
+      if (why === undefined) continue
+      if (why.endsWith('BLOCK_DAMAGED'))
+        throw new TrunklineError('KEYRING_UNREADABLE', {
+          details: { path: rewrappedPathOf(keyring), reason: 'an entry does not open' },
+        })
+      closed.set(why, (closed.get(why) ?? 0) + 1)
+    }
+    return { revision: rewrapped.revision, count: rewrapped.count, closed }
+  } finally {
+    await keys.close()
+    wipeKeyring(ring)
+  }
+}
+
+/** The provider is of the ring as it is under the lock, and is gone behind it. */
+function changeWith(
+  keyring: string,
+  source: KeySource,
+  change: (keys: KeyringProvider, ...rest: [Parameters<typeof movedOn>[1]]) => Promise<RewrapStep>,
+): Promise<RewrapStep> {
+  return changeRewrapped(keyring, source, (ring, rewrapped) =>
+    change(new KeyringProvider(keyring, ring, source.random), rewrapped),
+  )
+}
+
+function headerOf(value: Uint8Array): ReturnType<typeof readSealedHeader> | undefined {
+  try {
+    return readSealedHeader(value)
+  } catch {
+    // A barrier, a stranger's record, or damage: a reader says which.
+    return undefined
+  }
+}
