@@ -1,5 +1,6 @@
 // Owns: `npm run bench -- --overload`: what an embedded gateway does when it is asked for three times what it can do, and
-// what a noisy tenant costs a quiet one. Gateway and load generator have a core each. Prints; asserts nothing.
+// what a noisy tenant costs a quiet one, without rates and with `tenantRequestsPerSecond` at half of what it can do.
+// Gateway and load generator have a core each. Prints; asserts nothing. With `--quick` short.
 // 1. Arrivals come by the clock, whether or not earlier ones are answered (open loop); one that finds every connection busy
 //    waits for one, and its time counts from its arrival.
 import { execFileSync } from 'node:child_process'
@@ -17,10 +18,15 @@ import { count, fixed, percentile, printTable } from './measure.ts'
 const quick = process.argv.includes('--quick')
 const overloadMs = quick ? 8_000 : 60_000
 const peakMs = quick ? 3_000 : 10_000
+const quietMs = quick ? 6_000 : 30_000
+/** Until a flood is at its height. */
+const risingMs = 2_000
+const samples = 6
 const closedSessions = 64
 const openSessions = 512
 const overload = 3
 const quietPerSecond = 40
+const quietSessions = 8
 const eventBytes = 1_024
 const secret = randomBytes(24).toString('base64url')
 
@@ -28,6 +34,15 @@ interface Outcome {
   readonly perSecond: number
   readonly refused: number
   readonly tookMs: readonly number[]
+}
+
+/** Nobody but the gateway refuses: a broken connection ends the bench. */
+const isRefusal = (thrown: unknown): boolean => thrown instanceof Error && thrown.message.startsWith('a write failed')
+
+async function metric(gateway: GatewayProcess, name: string): Promise<number> {
+  const page = await (await fetch(`${gateway.urls.admin}/metrics`)).text()
+  const lines = page.split('\n').filter((line) => line.startsWith(`${name} `) || line.startsWith(`${name}{`))
+  return lines.reduce((sum, line) => sum + Number(line.split(' ').at(-1)), 0)
 }
 
 function mebibytes(gateway: GatewayProcess): number {
@@ -84,7 +99,8 @@ async function openLoop(all: readonly LeanWriter[], perSecond: number, durationM
       .write()
       .then(
         () => void tookMs.push(performance.now() - arrivedMs),
-        () => {
+        (thrown: unknown) => {
+          if (!isRefusal(thrown)) throw thrown
           refused += 1
         },
       )
@@ -112,6 +128,67 @@ async function openLoop(all: readonly LeanWriter[], perSecond: number, durationM
   return { perSecond: perSecondDone, refused, tookMs }
 }
 
+interface Run {
+  readonly flood: Outcome
+  /** Resident, at even distances over the flood. */
+  readonly mebibytes: readonly number[]
+  readonly shed: number
+  readonly alone: Outcome
+  readonly beside: Outcome
+}
+
+async function measured(
+  gateway: GatewayProcess,
+  perSecond: number,
+  many: readonly LeanWriter[],
+  quiet: readonly LeanWriter[],
+): Promise<Run> {
+  const resident: number[] = []
+  const sampler = setInterval(() => resident.push(mebibytes(gateway)), overloadMs / samples)
+  const flood = await openLoop(many, perSecond, overloadMs)
+  clearInterval(sampler)
+  await openLoop(quiet, quietPerSecond, risingMs)
+  const alone = await openLoop(quiet, quietPerSecond, quietMs)
+  const noise = openLoop(many, perSecond, risingMs + quietMs)
+  await new Promise((resolve) => setTimeout(resolve, risingMs))
+  const beside = await openLoop(quiet, quietPerSecond, quietMs - risingMs)
+  await noise
+  const shed = await metric(gateway, 'trunkline_quota_refusals_total')
+  return { flood, mebibytes: resident, shed, alone, beside }
+}
+
+function print(what: string, peak: Outcome, run: Run): void {
+  const { flood, alone, beside } = run
+  printTable(
+    `${overload} × the sustainable load for ${overloadMs / 1_000} s, ${what} (1 × ${eventBytes} B, embedded, a core each)`,
+    ['load', 'events/s', 'of peak', 'p50 ms', 'p99 ms', 'refused'],
+    [
+      [`${closedSessions} sessions, closed`, peak, 'peak'] as const,
+      [`${openSessions} sessions, open`, flood, fixed(flood.perSecond / peak.perSecond)] as const,
+    ].map(([load, one, ofPeak]) => [
+      load,
+      count(one.perSecond),
+      ofPeak,
+      fixed(percentile(one.tookMs, 50), 1),
+      fixed(percentile(one.tookMs, 99), 1),
+      String(one.refused),
+    ]),
+  )
+  process.stdout.write(`\nMiB resident over the flood: ${run.mebibytes.map((one) => fixed(one, 0)).join(', ')}\n`)
+  process.stdout.write(`refused by the gateway in all: ${run.shed}\n`)
+  const row = (neighbour: string, one: Outcome): string[] => [
+    neighbour,
+    ...[50, 90, 99].map((percent) => fixed(percentile(one.tookMs, percent), 1)),
+    String(one.tookMs.length),
+    String(one.refused),
+  ]
+  printTable(
+    `A quiet tenant, ${quietPerSecond} events/s, ${what}`,
+    ['beside it', 'p50 ms', 'p90 ms', 'p99 ms', 'answers', 'refused'],
+    [row('nobody', alone), row(`a tenant with ${overload} × the sustainable load`, beside)],
+  )
+}
+
 export async function runOverload(): Promise<void> {
   const dir = mkdtempSync(join(tmpdir(), 'trunkline-overload-'))
   const clientsFile = join(dir, 'clients.json')
@@ -125,59 +202,30 @@ export async function runOverload(): Promise<void> {
   const gateway = await startGatewayProcess({ dir, env })
   const pin = (pid: number, core: number): void =>
     void execFileSync('taskset', ['-a', '-cp', String(core), String(pid)], { stdio: 'ignore' })
+  const sessions = async (): Promise<{ many: LeanWriter[]; quiet: LeanWriter[] }> => ({
+    many: await writers(gateway, 'noisy', 'load', openSessions),
+    quiet: await writers(gateway, 'quiet', 'load', quietSessions),
+  })
+  const close = (all: readonly LeanWriter[]): void => {
+    for (const writer of all) writer.close()
+  }
   try {
     pin(gateway.pid, 1)
     pin(process.pid, 0)
     const few = await writers(gateway, 'noisy', 'load', closedSessions)
     await closedLoop(few, peakMs / 2)
     const peak = await closedLoop(few, peakMs)
-    const before = mebibytes(gateway)
-    const many = await writers(gateway, 'noisy', 'load', openSessions)
-    let most = 0
-    const sampler = setInterval(() => {
-      most = Math.max(most, mebibytes(gateway))
-    }, 500)
-    const flood = await openLoop(many, overload * peak.perSecond, overloadMs)
-    clearInterval(sampler)
-    printTable(
-      `${overload} × the sustainable load for ${overloadMs / 1_000} s (1 × ${eventBytes} B, embedded, a core each)`,
-      ['load', 'events/s', 'of peak', 'p99 ms', 'refused', 'MiB resident'],
-      [
-        [
-          `${closedSessions} sessions, closed`,
-          count(peak.perSecond),
-          '1',
-          fixed(percentile(peak.tookMs, 99), 1),
-          '0',
-          fixed(before, 0),
-        ],
-        [
-          `${openSessions} sessions, open`,
-          count(flood.perSecond),
-          fixed(flood.perSecond / peak.perSecond),
-          fixed(percentile(flood.tookMs, 99), 1),
-          String(flood.refused),
-          fixed(most, 0),
-        ],
-      ],
-    )
-    const quiet = await writers(gateway, 'quiet', 'load', 8)
-    const alone = await openLoop(quiet, quietPerSecond, peakMs)
-    const noise = openLoop(many, overload * peak.perSecond, 2 * peakMs)
-    await new Promise((resolve) => setTimeout(resolve, peakMs / 2))
-    const beside = await openLoop(quiet, quietPerSecond, peakMs)
-    await noise
-    const row = (what: string, one: Outcome): string[] => [
-      what,
-      fixed(percentile(one.tookMs, 50), 1),
-      fixed(percentile(one.tookMs, 99), 1),
-    ]
-    printTable(
-      `A quiet tenant, ${quietPerSecond} events/s`,
-      ['beside it', 'p50 ms', 'p99 ms'],
-      [row('nobody', alone), row(`a tenant with ${overload} × the sustainable load`, beside)],
-    )
-    for (const writer of [...few, ...many, ...quiet]) writer.close()
+    const perSecond = overload * peak.perSecond
+    close(few)
+    const first = await sessions()
+    print('no rates', peak, await measured(gateway, perSecond, first.many, first.quiet))
+    close([...first.many, ...first.quiet])
+    const rate = Math.round(peak.perSecond / 2)
+    await gateway.restart({ env: { ...env, TRUNKLINE_TENANT_REQUESTS_PER_SECOND: String(rate) } })
+    pin(gateway.pid, 1)
+    const second = await sessions()
+    print(`${count(rate)} requests/s a tenant`, peak, await measured(gateway, perSecond, second.many, second.quiet))
+    close([...second.many, ...second.quiet])
   } finally {
     await gateway.stop()
     rmSync(dir, { recursive: true, force: true })

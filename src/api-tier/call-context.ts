@@ -20,6 +20,8 @@ export interface CallContext {
    * Default: it is free as soon as the call ends.
    */
   readonly whenSent?: (free: () => void) => void
+  /** Hears whose request it is, before it waits for its turn. */
+  readonly askedBy?: (tenant: string) => void
   /** How many times larger the front makes events than they are. Default 1. */
   readonly answerFactor?: number
   /** The caller is gone: nobody waits for the answer any more. What runs at the node goes on. */

@@ -52,8 +52,10 @@ import { packForSession, unpackBlocks } from './event-blocks.ts'
 import { NodeCalls } from './node-calls.ts'
 import { OpenedTokens } from './opened-tokens.ts'
 import { Parked } from './parked.ts'
+import { Admission } from './quotas/admission.ts'
 import { demandOf, plainDemand } from './quotas/demand.ts'
-import type { Asker, Demand, Quotas } from './quotas/quotas.ts'
+import type { FairQueue } from './quotas/fair-queue.ts'
+import type { Asker, Quotas } from './quotas/quotas.ts'
 import { SessionProofs, type SignaturesWanted, signedError, signedReply } from './session-proofs.ts'
 
 /** Deadlines of the way through the switchboard and back. */
@@ -88,6 +90,8 @@ export interface GatewayCallsDeps {
   readonly quotas?: Quotas | undefined
   /** Default: who fails to log in is not slowed. */
   readonly failedLogins?: FailedLogins | undefined
+  /** Default: what is admitted starts at once. */
+  readonly fairQueue?: FairQueue | undefined
   /** Who has to sign the calls of a session. Default 'thrift'. */
   readonly signatures?: SignaturesWanted
   /** Opened session tokens kept; default 10,000 (some 10 MB). */
@@ -116,6 +120,7 @@ export class GatewayCalls {
   readonly #deps: GatewayCallsDeps
   readonly #tracing: Tracing
   readonly #nodes: NodeCalls
+  readonly #admission: Admission
   readonly #callers: Callers
   readonly #openedTokens: OpenedTokens
   /** Of the calls of sessions. */
@@ -128,6 +133,7 @@ export class GatewayCalls {
     this.#deps = deps
     this.#tracing = deps.tracing ?? noTracing
     this.#nodes = new NodeCalls(deps.switchboard, deps.clock)
+    this.#admission = new Admission(deps.quotas, deps.fairQueue)
     this.#callers = new Callers(deps.tokens, deps.failedLogins)
     this.#openedTokens = new OpenedTokens(deps.gatewayKeys, deps.openedTokensMax ?? openedTokensMaxDefault, (token) =>
       deps.authorizer.md5Sessions.check(token),
@@ -214,8 +220,9 @@ export class GatewayCalls {
     return this.#openedTokens.open(session)
   }
 
-  /** Reads that wait, and later ones, are answered DRAINING: this process stops, another one serves them. Idempotent. */
+  /** What waits, for events or for its turn, now and later, is answered DRAINING: another process serves it. Idempotent. */
   drain(): void {
+    this.#admission.drain()
     this.#parked.drain()
   }
 
@@ -259,7 +266,7 @@ export class GatewayCalls {
     body: Uint8Array,
     context: CallContext,
   ): Promise<Uint8Array> {
-    return await this.#admitted(askerOf(principal), plainDemand, context, () =>
+    return await this.#admission.run(askerOf(principal), plainDemand, context, () =>
       this.#askAny(method, principal, body, context),
     )
   }
@@ -307,7 +314,7 @@ export class GatewayCalls {
     // It gives back what others wait for.
     if (method === 'dispose') return await ask()
     if (refusal !== undefined) throw refusal
-    return await this.#admitted(asker, demandOf(request), context, ask)
+    return await this.#admission.run(asker, demandOf(request), context, ask)
   }
 
   async #askNode(
@@ -337,29 +344,6 @@ export class GatewayCalls {
         })
       return await (waitsForEvents(request) ? this.#parked.untilDrained(send) : send())
     })
-  }
-
-  /** Errors: TOO_MANY_REQUESTS, and those of `run`. */
-  async #admitted(
-    asker: Asker,
-    demand: Demand,
-    { whenSent, answerFactor = 1 }: CallContext,
-    run: () => Promise<Uint8Array>,
-  ): Promise<Uint8Array> {
-    const admitted = this.#deps.quotas?.admit(asker, demand)
-    if (admitted === undefined) return await run()
-    let isHeld = false
-    try {
-      const body = await run()
-      admitted.answered(body.length, body.length * (demand.unpacks ? 2 * answerFactor : 1))
-      if (whenSent !== undefined) {
-        isHeld = true
-        whenSent(() => admitted.release())
-      }
-      return body
-    } finally {
-      if (!isHeld) admitted.release()
-    }
   }
 
   /** The way to a node and back, as one span; `send` gets the trace context that goes with the envelope. */

@@ -166,6 +166,18 @@ export const quotaSettings = {
     256 * mebibyte,
     'Bytes of all requests that are under way in one API process. Above it only tenants below their even share are served.',
   ),
+  concurrentRequestsMax: whole(
+    1,
+    1_000_000,
+    1_024,
+    'Requests that one API process works at once; fewer while its event loop is busy with them, down to 16. Others wait, each tenant for its turn.',
+  ),
+  waitingRequestsMax: whole(
+    1,
+    1_000_000,
+    4_096,
+    'Requests that wait for their turn in one API process; above it the tenant with most of them hears TOO_MANY_REQUESTS.',
+  ),
 }
 
 /** Of what checks access tokens that others issued (docs/connect.md). */

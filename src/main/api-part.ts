@@ -10,14 +10,23 @@ import { openPolicy } from '../api-tier/authorize/policy.ts'
 import { GatewayCalls } from '../api-tier/gateway-calls.ts'
 import { buildHttpApp } from '../api-tier/http/app.ts'
 import { closeHttp, listenHttp } from '../api-tier/http/http-listener.ts'
+import { ConcurrencyLimit } from '../api-tier/quotas/concurrency-limit.ts'
 import { ConnectionPlaces } from '../api-tier/quotas/connection-places.ts'
+import { FairQueue } from '../api-tier/quotas/fair-queue.ts'
 import { Quotas } from '../api-tier/quotas/quotas.ts'
 import { ThriftDispatcher } from '../api-tier/thrift/dispatcher.ts'
 import { ThriftTcpServer } from '../api-tier/thrift/tcp-server.ts'
 import { addressRanges } from '../config/address-ranges.ts'
 import type { FrontConfig, ProviderConfig } from '../config/roles.ts'
 import type { GatewayKeys } from '../crypto/gateway-keys.ts'
-import { accessTierMetrics, apiTierMetrics, arrivalMetrics, quotaMetrics } from '../observability/tier-metrics.ts'
+import {
+  accessTierMetrics,
+  apiTierMetrics,
+  arrivalMetrics,
+  concurrencyMetrics,
+  fairQueueMetrics,
+  quotaMetrics,
+} from '../observability/tier-metrics.ts'
 import type { Switchboard } from '../ports/switchboard.ts'
 import type { Limits } from '../protocol/messages.ts'
 import { startBearers } from './bearers.ts'
@@ -78,6 +87,16 @@ export async function startApiPart(options: ApiPartOptions): Promise<ApiPart> {
   const connectionLimits = { ...config, sharedAddresses }
   const { failedLoginsPerMinute } = config
   const failedLogins = new FailedLogins({ failedLoginsPerMinute, sharedAddresses, clock, metrics: limitMetrics })
+  const fairQueue = new FairQueue({
+    limit: new ConcurrencyLimit({
+      placesMax: config.concurrentRequestsMax,
+      clock,
+      metrics: concurrencyMetrics(registry.metrics),
+    }),
+    waitingMax: config.waitingRequestsMax,
+    clock,
+    metrics: fairQueueMetrics(registry.metrics),
+  })
   const calls = new GatewayCalls({
     switchboard,
     gatewayKeys,
@@ -90,6 +109,7 @@ export async function startApiPart(options: ApiPartOptions): Promise<ApiPart> {
     limits,
     quotas: new Quotas(config, clock, limitMetrics),
     failedLogins,
+    fairQueue,
     signatures: config.sessionSignatures,
   })
   const dispatcher = new ThriftDispatcher({ calls, metrics })
@@ -123,6 +143,7 @@ export async function startApiPart(options: ApiPartOptions): Promise<ApiPart> {
     clock,
     random,
     metrics,
+    backlog: fairQueue,
     logger,
     connectionsMax,
     limits: { frameTimeoutMs: requestTimeoutMs, idleTimeoutMs: config.idleTimeoutMs },

@@ -69,6 +69,26 @@ export function quotaMetrics(metrics: Metrics): QuotaMetrics {
   }
 }
 
+export interface FairQueueMetrics {
+  waiting(requests: number): void
+  waited(durationMs: number): void
+  refused(limit: string): void
+}
+
+/** Fits src/api-tier/quotas/fair-queue.ts. */
+export function fairQueueMetrics(metrics: Metrics): FairQueueMetrics {
+  return {
+    waiting: (requests) => metrics.waitingRequests.set({}, requests),
+    waited: (durationMs) => metrics.requestWaitSeconds.observe({}, durationMs / msPerSecond),
+    refused: (limit) => metrics.quotaRefusals.add({ limit }),
+  }
+}
+
+/** Fits src/api-tier/quotas/concurrency-limit.ts. */
+export function concurrencyMetrics(metrics: Metrics): { places(places: number): void } {
+  return { places: (places) => metrics.requestPlaces.set({}, places) }
+}
+
 export interface ProviderMetrics {
   fetched(provider: string, outcome: string): void
   /** Asked at every scrape, in milliseconds. */

@@ -10,6 +10,8 @@
 // 6. More of an unfinished frame than `arrivalFreeBytes` is read only with a place in the listener's budget; without one
 //    reading stops, and the frame's time goes on. Who loses the place is closed unanswered (arrival-budget.ts).
 // 7. When its caller may have no more connections, what runs is answered, what comes is refused, and it ends.
+// 8. While the tenant that asked last on it has many requests waiting for their turn, it reads nothing: who floods waits
+//    in its own packets (quotas/fair-queue.ts). Answers still go out.
 // Leaves out: what messages mean (dispatcher.ts), how many connections there are (tcp-server.ts).
 import { setMaxListeners } from 'node:events'
 import type { Socket } from 'node:net'
@@ -21,6 +23,7 @@ import { isMethodName } from '../../protocol/thrift/schemas.ts'
 import { type ArrivalBudget, type ArrivalPlace, arrivalFreeBytes } from '../arrival-budget.ts'
 import type { CallContext } from '../call-context.ts'
 import type { ConnectionSeat } from '../quotas/connection-places.ts'
+import type { Backlog } from '../quotas/fair-queue.ts'
 import { type Dispatched, garbage, type ThriftDispatcher } from './dispatcher.ts'
 import { foreignProtocolOf, framed, lastWords } from './foreign-protocols.ts'
 import { FrameReader } from './frame-reader.ts'
@@ -56,6 +59,8 @@ export interface TcpConnectionDeps {
   readonly arrivals: ArrivalBudget
   /** Left when the connection is closed. */
   readonly seat: ConnectionSeat
+  /** Default: nobody is held back. */
+  readonly backlog?: Backlog | undefined
   readonly nextRequestId: () => string
   readonly onClosed: () => void
 }
@@ -78,6 +83,10 @@ export class TcpConnection {
   #paused = false
   /** Of the unfinished frame; it may still wait for it. */
   #place: ArrivalPlace | undefined
+  /** Who asked last. */
+  #tenant: string | undefined
+  /** Set while it is held back (invariant 8): nobody has to tell it any more. */
+  #forgetHold: (() => void) | undefined
   #lingerBytes = 0
   /** Since when the present wait lasts; which wait it is follows from the state. */
   #waitSinceMs: number
@@ -139,7 +148,7 @@ export class TcpConnection {
   }
 
   #readFrames(): void {
-    while ((this.#phase === 'open' || this.#phase === 'draining') && !this.#full()) {
+    while ((this.#phase === 'open' || this.#phase === 'draining') && !this.#full() && !this.#isHeldBack()) {
       const read = this.#frames.next()
       if (read.kind === 'incomplete') {
         this.#takePlace(read.frameBytes)
@@ -192,6 +201,9 @@ export class TcpConnection {
       signal: this.#gone.signal,
       whenSent: (free) => void frees.push(free),
       connection: this.#deps.seat,
+      askedBy: (tenant) => {
+        this.#tenant = tenant
+      },
       ...(this.#socket.remoteAddress === undefined ? {} : { remote: this.#socket.remoteAddress }),
     }
     const dispatched = dispatcher.dispatch(message, 'thrift-tcp', context)
@@ -267,10 +279,24 @@ export class TcpConnection {
     return this.#calls >= callsMax || this.#callBytes >= bytesMax || this.#socket.writableLength >= bytesMax
   }
 
+  /** Invariant 8. */
+  #isHeldBack(): boolean {
+    if (this.#forgetHold !== undefined) return true
+    if (this.#tenant === undefined) return false
+    this.#forgetHold = this.#deps.backlog?.holdBack(this.#tenant, () => {
+      this.#forgetHold = undefined
+      // One more is read before it is asked again.
+      this.#tenant = undefined
+      // In a turn of its own: others may come before what it has read already.
+      setImmediate(() => this.#readFrames())
+    })
+    return this.#forgetHold !== undefined
+  }
+
   /** Invariants 1 and 6. */
   #regulate(): void {
     if (this.#phase !== 'open' && this.#phase !== 'draining') return
-    const stops = this.#full() || this.#starves
+    const stops = this.#full() || this.#starves || this.#forgetHold !== undefined
     if (stops === this.#paused) return
     this.#paused = stops
     if (stops) this.#socket.pause()
@@ -332,6 +358,7 @@ export class TcpConnection {
     this.#goodbye?.cancel()
     this.#frames.clear()
     this.#leavePlace()
+    this.#forgetHold?.()
     this.#gone.abort()
     this.#deps.onClosed()
   }

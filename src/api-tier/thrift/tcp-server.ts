@@ -15,6 +15,7 @@ import type { ApiMetrics } from '../api-metrics.ts'
 import { ArrivalBudget, type ArrivalMetrics, arrivingBytesDefault } from '../arrival-budget.ts'
 import { boundConnections } from '../listener-gate.ts'
 import { type ConnectionPlaces, unlimitedPlaces } from '../quotas/connection-places.ts'
+import type { Backlog } from '../quotas/fair-queue.ts'
 import { requestIdsFrom } from '../request-ids.ts'
 import { type ListenerTls, serverOptionsOf, TlsFront } from '../tls-front.ts'
 import type { ThriftDispatcher } from './dispatcher.ts'
@@ -38,6 +39,8 @@ export interface ThriftTcpServerDeps {
   readonly clock: Clock
   readonly random: Random
   readonly metrics: ApiMetrics
+  /** Default: nobody is held back. */
+  readonly backlog?: Backlog | undefined
   readonly logger: Logger
   readonly limits?: Partial<TcpLimits>
   /** Default 1,000. */
@@ -139,6 +142,7 @@ export class ThriftTcpServer {
       limits: this.#limits,
       arrivals: this.#arrivals,
       seat: this.#places.seat(),
+      backlog: this.#deps.backlog,
       nextRequestId: this.#nextRequestId,
       onClosed: () => {
         metrics.tcpConnections(-1)

@@ -53,6 +53,26 @@ export const apiMetrics = {
     help: 'Bytes of requests that are under way in this process; bounded by heldBytesMax (twice that at the worst).',
     labels: [],
   },
+  requestPlaces: {
+    kind: 'gauge',
+    name: 'trunkline_request_places',
+    help: 'Requests that may run at once in this process; it follows how busy the event loop is.',
+    labels: [],
+  },
+  waitingRequests: {
+    kind: 'gauge',
+    name: 'trunkline_waiting_requests',
+    help: 'Requests that wait for their turn in this process; bounded by waitingRequestsMax.',
+    labels: [],
+    alarm: 'Above 100 for 5 minutes: it is asked for more than it can do; tenants with little to ask are still served.',
+  },
+  requestWaitSeconds: {
+    kind: 'histogram',
+    name: 'trunkline_request_wait_seconds',
+    help: 'How long requests waited that could not start at once.',
+    labels: [],
+    buckets: fastSeconds,
+  },
   tcpConnections: {
     kind: 'gauge',
     name: 'trunkline_tcp_connections',

@@ -4,6 +4,7 @@ import { afterEach, describe, expect, it } from 'vitest'
 import { SimulatedClock } from '../../../src/adapters/clock/simulated-clock.ts'
 import { systemClock } from '../../../src/adapters/clock/system-clock.ts'
 import { nullApiMetrics } from '../../../src/api-tier/api-metrics.ts'
+import type { Backlog } from '../../../src/api-tier/quotas/fair-queue.ts'
 import { ThriftDispatcher } from '../../../src/api-tier/thrift/dispatcher.ts'
 import { framed } from '../../../src/api-tier/thrift/foreign-protocols.ts'
 import type { TcpLimits } from '../../../src/api-tier/thrift/tcp-connection.ts'
@@ -12,6 +13,7 @@ import type { Clock } from '../../../src/ports/clock.ts'
 import type { CallOutcome } from '../../../src/ports/switchboard.ts'
 import { TrunklineError } from '../../../src/protocol/errors.ts'
 import { frameBytesMax } from '../../../src/protocol/limits.ts'
+import { defaultTenant } from '../../../src/protocol/tenant-topics.ts'
 import { decodeReply, encodeCall } from '../../../src/protocol/thrift/message.ts'
 import {
   gatewayCalls,
@@ -38,7 +40,13 @@ interface UnderTest {
 
 async function serverWith(
   answer: (seen: SeenCall) => CallOutcome | Promise<CallOutcome>,
-  over: { limits?: Partial<TcpLimits>; clock?: Clock; connectionsMax?: number; arrivingBytesMax?: number } = {},
+  over: {
+    limits?: Partial<TcpLimits>
+    clock?: Clock
+    connectionsMax?: number
+    arrivingBytesMax?: number
+    backlog?: Backlog
+  } = {},
 ): Promise<UnderTest> {
   const { calls, board } = gatewayCalls(answer)
   const server = new ThriftTcpServer({
@@ -47,6 +55,7 @@ async function serverWith(
     random,
     metrics: nullApiMetrics,
     logger: silentLogger,
+    backlog: over.backlog,
     ...(over.limits === undefined ? {} : { limits: over.limits }),
     ...(over.arrivingBytesMax === undefined ? {} : { arrivingBytesMax: over.arrivingBytesMax }),
     ...(over.connectionsMax === undefined ? {} : { connectionsMax: over.connectionsMax }),
@@ -130,6 +139,51 @@ describe('the Thrift TCP listener', () => {
     expect(decodeReply('extend', await client.frame()).seqid).toBe(3)
     release(replied('read', { turn, n: 1, count: 0, cursor: Uint8Array.of(1) }))
     expect(decodeReply('read', await client.frame()).seqid).toBe(1)
+  })
+
+  it('given a tenant that has much waiting, when it pipelines more, then no more is read until it may go on, and answers go out', async () => {
+    let isLong = true
+    const held: (() => void)[] = []
+    const asked: string[] = []
+    const backlog: Backlog = {
+      holdBack: (tenant, goOn) => {
+        asked.push(tenant)
+        if (!isLong) return undefined
+        held.push(goOn)
+        return () => void held.splice(0)
+      },
+    }
+    const { port, seen } = await serverWith(extendReply, { backlog })
+    const client = new RawClient(port)
+    client.send(extendCall(1), extendCall(2), extendCall(3))
+    // Nobody knows whose it is before one is read.
+    expect(decodeReply('extend', await client.frame()).seqid).toBe(1)
+    expect([seen.length, held.length, asked[0]]).toEqual([1, 1, defaultTenant])
+    client.send(extendCall(4))
+    held.shift()?.()
+    expect(decodeReply('extend', await client.frame()).seqid).toBe(2)
+    expect([seen.length, held.length]).toEqual([2, 1])
+    isLong = false
+    held.shift()?.()
+    expect(decodeReply('extend', await client.frame()).seqid).toBe(3)
+    expect(decodeReply('extend', await client.frame()).seqid).toBe(4)
+  })
+
+  it('given a connection that is held back, when the gateway closes it, then nobody has to tell it any more', async () => {
+    const held: (() => void)[] = []
+    const backlog: Backlog = {
+      holdBack: (_, goOn) => {
+        held.push(goOn)
+        return () => void held.splice(0)
+      },
+    }
+    const { port, server } = await serverWith(extendReply, { backlog })
+    const client = new RawClient(port)
+    client.send(extendCall(1))
+    await client.frame()
+    expect(held).toHaveLength(1)
+    await server.close()
+    expect(held).toHaveLength(0)
   })
 
   it('sends the declared exception for an error of the node', async () => {
