@@ -45,8 +45,10 @@ async function metric(gateway: GatewayProcess, name: string): Promise<number> {
   return lines.reduce((sum, line) => sum + Number(line.split(' ').at(-1)), 0)
 }
 
+/** Of its own: without the pages of the log's file, which the kernel gives back when it needs them. */
 function mebibytes(gateway: GatewayProcess): number {
-  return Number(/^VmRSS:\s+(\d+)/m.exec(readFileSync(`/proc/${gateway.pid}/status`, 'utf8'))?.[1] ?? Number.NaN) / 1_024
+  const status = readFileSync(`/proc/${gateway.pid}/status`, 'utf8')
+  return Number(/^RssAnon:\s+(\d+)/m.exec(status)?.[1] ?? Number.NaN) / 1_024
 }
 
 async function writers(
@@ -130,7 +132,7 @@ async function openLoop(all: readonly LeanWriter[], perSecond: number, durationM
 
 interface Run {
   readonly flood: Outcome
-  /** Resident, at even distances over the flood. */
+  /** Resident and its own, at even distances over the flood. */
   readonly mebibytes: readonly number[]
   readonly shed: number
   readonly alone: Outcome
@@ -174,7 +176,7 @@ function print(what: string, peak: Outcome, run: Run): void {
       String(one.refused),
     ]),
   )
-  process.stdout.write(`\nMiB resident over the flood: ${run.mebibytes.map((one) => fixed(one, 0)).join(', ')}\n`)
+  process.stdout.write(`\nMiB of its own over the flood: ${run.mebibytes.map((one) => fixed(one, 0)).join(', ')}\n`)
   process.stdout.write(`refused by the gateway in all: ${run.shed}\n`)
   const row = (neighbour: string, one: Outcome): string[] => [
     neighbour,
@@ -198,7 +200,13 @@ export async function runOverload(): Promise<void> {
     secretHash: hashClientSecret(secret),
   }))
   writeFileSync(clientsFile, JSON.stringify({ version: 1, clients }))
-  const env = { TRUNKLINE_CLIENTS_FILE: clientsFile, TRUNKLINE_LOG_LEVEL: 'error', TRUNKLINE_SESSIONS_MAX: '20000' }
+  const env = {
+    TRUNKLINE_CLIENTS_FILE: clientsFile,
+    TRUNKLINE_LOG_LEVEL: 'error',
+    TRUNKLINE_SESSIONS_MAX: '20000',
+    // Nobody here renews what is idle while others flood.
+    TRUNKLINE_SESSION_LEASE_MS: '3600000',
+  }
   const gateway = await startGatewayProcess({ dir, env })
   const pin = (pid: number, core: number): void =>
     void execFileSync('taskset', ['-a', '-cp', String(core), String(pid)], { stdio: 'ignore' })

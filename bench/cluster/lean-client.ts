@@ -255,7 +255,8 @@ export class LeanWriter {
     const head = await this.#connection.exchange(template.signedFrame())
     check(head, 'write')
     this.#n = n
-    this.#last = head
+    // A copy: a refusal that comes next writes over it, and has no turn.
+    this.#last = Buffer.from(head)
   }
 
   close(): void {

@@ -53,7 +53,8 @@ interface Tenant {
   running: number
   runningCost: number
   readonly waiting: Waiting[]
-  readonly heldBack: Set<() => void>
+  /** Made when it is needed, as with few requests it never is. */
+  heldBack: Set<() => void> | undefined
   /** Cost of its answers, as they were lately. */
   answerCost: number
 }
@@ -117,9 +118,10 @@ export class FairQueue {
     const tenant = this.#tenants.get(name)
     if (tenant === undefined) return undefined
     // Nor does it overtake those that are held back already.
-    if (tenant.waiting.length < readAheadMax && tenant.heldBack.size === 0) return undefined
-    tenant.heldBack.add(goOn)
-    return () => void tenant.heldBack.delete(goOn)
+    const heldBack = tenant.heldBack ?? new Set()
+    if (tenant.waiting.length < readAheadMax && heldBack.size === 0) return undefined
+    tenant.heldBack = heldBack.add(goOn)
+    return () => void heldBack.delete(goOn)
   }
 
   /** Rule 6. Idempotent. */
@@ -162,8 +164,8 @@ export class FairQueue {
   #forgetIdle(tenant: Tenant): void {
     if (tenant.running > 0 || tenant.waiting.length > 0) return
     this.#tenants.delete(tenant.name)
-    for (const goOn of tenant.heldBack) goOn()
-    tenant.heldBack.clear()
+    for (const goOn of tenant.heldBack ?? []) goOn()
+    tenant.heldBack = undefined
   }
 
   async #start(tenant: Tenant, requestCost: number, work: () => Promise<Uint8Array>): Promise<Uint8Array> {
@@ -255,8 +257,9 @@ export class FairQueue {
 
   /** Rule 7. One at a time: what it has sent comes in a later turn. Those that have nothing to say are passed quickly. */
   #goOn(tenant: Tenant): void {
+    if (tenant.heldBack === undefined || tenant.waiting.length >= readAheadMax) return
     const [first] = tenant.heldBack
-    if (first === undefined || tenant.waiting.length >= readAheadMax) return
+    if (first === undefined) return
     tenant.heldBack.delete(first)
     first()
   }

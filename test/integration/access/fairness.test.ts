@@ -56,9 +56,9 @@ describe('a flood over Thrift', () => {
         served += 1
       }
     })
-    while (served < 200) await new Promise((resolve) => setImmediate(resolve))
+    while (served < 64) await new Promise((resolve) => setImmediate(resolve))
     const servedBefore: number[] = []
-    for (let n = 1; n <= 30; n++) {
+    for (let n = 1; n <= 15; n++) {
       const before = served
       await write(quiet, n, String(n))
       servedBefore.push(served - before)
@@ -66,7 +66,7 @@ describe('a flood over Thrift', () => {
     stop = true
     await Promise.all(flood)
     // One or two. In order of arrival it would be all that is read ahead, or all 64.
-    const median = servedBefore.sort((a, b) => a - b)[15]
+    const median = servedBefore.sort((a, b) => a - b)[7]
     expect(median).toBeLessThan(8)
     const found = await published(world, 'noisy', 'flood', sent.length)
     expect([...found].sort()).toEqual([...sent].sort())
