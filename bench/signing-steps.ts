@@ -1,10 +1,13 @@
-// Owns: `npm run bench -- --signing`: what signing costs an API process alone, step by step and in whole calls, without
+// Owns: `npm run bench -- --signing`: what signing, and authorisation, cost an API process alone, step by step and in whole calls, without
 // sockets and nodes: prepared frames through the real dispatcher, answered at once with the same encoded reply.
 // 1. All figures are CPU of the process, garbage collection included; what a signed call takes more is the price.
 // 2. Of `runs` runs the best is printed: whoever else uses the machine only adds to the others.
 // Leaves out: what it does to throughput (cluster/signing.ts).
 import { cpus } from 'node:os'
+import { systemClock } from '../src/adapters/clock/system-clock.ts'
 import { nullApiMetrics } from '../src/api-tier/api-metrics.ts'
+import { Authorizer, nullAccessMetrics } from '../src/api-tier/authorize/authorizer.ts'
+import { parsePolicy } from '../src/api-tier/authorize/policy-file.ts'
 import { OpenedTokens } from '../src/api-tier/opened-tokens.ts'
 import { ThriftDispatcher } from '../src/api-tier/thrift/dispatcher.ts'
 import { sessionSecret } from '../src/crypto/session-token.ts'
@@ -15,7 +18,17 @@ import { decodeCanonical, encodeStruct } from '../src/protocol/thrift/codec.ts'
 import { encodeCall } from '../src/protocol/thrift/message.ts'
 import type { StructSchema } from '../src/protocol/thrift/schema.ts'
 import { methodSchemas } from '../src/protocol/thrift/schemas.ts'
-import { context, gatewayCalls, keys, replied, tokenOf, turn, writeToken } from '../test/unit/api-tier/support.ts'
+import {
+  alice,
+  context,
+  gatewayCalls,
+  keys,
+  replied,
+  silentLogger,
+  tokenOf,
+  turn,
+  writeToken,
+} from '../test/unit/api-tier/support.ts'
 import { fixed, printTable } from './measure.ts'
 
 type Measured = Extract<MethodName, 'write' | 'read'>
@@ -76,6 +89,27 @@ const shapes: readonly Shape[] = [
   },
 ]
 
+const caller = { principal: alice, issuer: 'urn:bench', scopes: [], roles: [] }
+
+/** With a policy of a hundred rules, none of which is for everybody. */
+function authorizer(): Authorizer {
+  const rules = Array.from({ length: 100 }, (_, index) => ({
+    allow: ['publish', 'read'],
+    topics: [`team-${index}.*`, 'quakes'],
+    to: [{ subject: index === 99 ? alice.subject : `service-${index}`, issuer: 'own' }],
+  }))
+  const parsed = parsePolicy(JSON.stringify({ version: 1, rules }))
+  if (!('policy' in parsed)) throw new Error(parsed.problems.join())
+  return new Authorizer({
+    policy: parsed.policy,
+    issuer: caller.issuer,
+    clients: [],
+    clock: systemClock,
+    logger: silentLogger,
+    metrics: nullAccessMetrics,
+  })
+}
+
 function stepMicros(calls: number, work: () => void): number {
   const all = Array.from({ length: runs }, () => {
     const startedAt = process.cpuUsage()
@@ -103,8 +137,13 @@ async function rowsOf<M extends Measured>({ label, method, request, reply, calls
   const schema: StructSchema<ReplyOf<M>> = methodSchemas[method].reply
   const encoded = encodeStruct(schema, reply)
   const mac = new Uint8Array(32)
+  const access = authorizer()
+  const token = opened.open(request.session)
+  access.allocated(token.sessionId, caller)
+  const at = { method, requestId: 'bench' }
   const steps: readonly (readonly [string, () => void])[] = [
     ['token look-up', () => void opened.macKeys(request.session)],
+    ['authorise the call', () => access.requireSession(undefined, token, at)],
     ['verify request', () => void verifyRequest(macKeys, method, signed)],
     ['decode the reply', () => void decodeCanonical(schema, encoded)],
     ['MAC of the reply', () => void replyMac(macKeys, method, signed.proof, reply)],
