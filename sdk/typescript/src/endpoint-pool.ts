@@ -1,7 +1,8 @@
 // Owns: which of several gateway endpoints a call takes. Any endpoint serves any request of any session, so a change of
 // endpoint changes nothing else.
 // E1 Sticky: calls take the endpoint that serves, from a random start; another one when it fails, at random among the
-//    best, so that the clients of a dead endpoint spread over the others.
+//    best, so that the clients of a dead endpoint spread over the others. One that failed is not taken again before one
+//    that has not: it may be silent, and cost a whole time limit each time.
 // E2 A call that certainly did not run (no connection, refused by an endpoint that shuts down) is sent to the next one
 //    here, at most once to each. What may have run is the caller's to repeat, under its own numbers: `wayOf` says
 //    whether that can go elsewhere at once.
@@ -105,8 +106,8 @@ export class EndpointPool implements Transport {
   #choose(tried: ReadonlySet<Member>): Member | undefined {
     const open = this.#members.filter((member) => !tried.has(member))
     const rested = open.filter((member) => this.#isRested(member))
-    if (rested.includes(this.#current)) return this.#current
     const best = Math.min(...rested.map(({ failures }) => failures))
+    if (rested.includes(this.#current) && this.#current.failures === best) return this.#current
     const chosen =
       rested.length > 0
         ? this.#anyOf(rested.filter(({ failures }) => failures === best))

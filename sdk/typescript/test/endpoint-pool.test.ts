@@ -78,6 +78,22 @@ describe('an endpoint pool', () => {
     expect(callsOf(transports).toSorted((a, b) => a - b)).toEqual([2, 2])
   })
 
+  test('Given a connection that broke, when the call comes again only after its rest, then it goes to one that has not failed', async () => {
+    const { transports, clock, pool: one } = pool(3)
+    await ask(one)
+    const used = usedOf(transports)
+    used.answer = breaks
+    await failure(one)
+    await clock.advance(10_000)
+    await ask(one)
+    expect(callsOf(transports).toSorted((a, b) => a - b)).toEqual([0, 1, 2])
+    // And stays there.
+    used.answer = serves
+    await clock.advance(10_000)
+    await ask(one)
+    expect(callsOf(transports).toSorted((a, b) => a - b)).toEqual([0, 2, 2])
+  })
+
   test('Given one that is away and one whose certificate is wrong, in either order, then it is told as what may pass', async () => {
     const misconfigured = says(
       onTheWay(new TrunklineError('TLS_REFUSED', { details: { why: 'its certificate has expired' } }), 'unsent'),

@@ -28,7 +28,7 @@ export class Admission {
     if (admitted === undefined) return await work()
     let isHeld = false
     try {
-      const body = await (this.#fairQueue?.run(asker.tenant, demand.bytes, signal, work) ?? work())
+      const body = await (this.#fairQueue?.run(asker.tenant, demand, signal, work) ?? work())
       admitted.answered(body.length, body.length * (demand.unpacks ? 2 * answerFactor : 1))
       if (whenSent !== undefined) {
         isHeld = true

@@ -3,22 +3,26 @@
 // 2. Without room it waits behind those of its tenant, in the order in which they came; the tenant that was served least
 //    is served next. What counts is bytes, of requests and answers: few large ones weigh as many small ones, and take as
 //    many places. What an answer will be is judged by the tenant's last ones. A tenant that was idle begins at the present,
-//    with neither credit nor debt.
+//    with neither credit nor debt; credit of one that asks for little wins it no
+//    more than what is left of the places when all others have their even share (rule 3).
 // 3. A tenant that has less than its even share of the places does not wait for others: it starts at once. So at most twice
 //    the places are taken, and one more of each tenant.
-// 4. While others wait, a place lasts `placeMs`: what takes longer waits itself, for a log or for events. So neither reads that wait nor a
-//    partition that does not answer stop anybody.
+// 4. While others wait, a place lasts `placeMs`: what takes longer waits itself, for a log. That of a read that may wait for
+//    events lasts `pollMs`, and no answer is expected of it. So neither they nor a partition that does not answer stop anybody.
+//    Whenever somebody waits, a place is taken, and a timer runs until it has lasted.
 // 5. At most `waitingMax` wait. Above it the newest of the tenant that has most of them is refused, and who has waited
 //    `waitMsMax` is refused too. A refusal is TOO_MANY_REQUESTS and has spent nothing.
 // 6. Who is gone leaves the queue at once. From `drain` on nobody waits: DRAINING.
-// 7. Connections whose tenant has `readAheadMax` waiting are held back, and go on in their order as those leave: what is
-//    not read yet costs no memory and no collection of it.
+// 7. Connections whose tenant has `readAheadMax` waiting are held back, and go on in their order as those leave, and by
+//    themselves when none is left: what is not read yet costs no memory and no collection of it.
 // Leaves out: how many places there are (concurrency-limit.ts), rates and bytes (quotas.ts), who they are (gateway-calls.ts).
 import type { Clock, Timer } from '../../ports/clock.ts'
 import { TrunklineError } from '../../protocol/errors.ts'
 import type { ConcurrencyLimit } from './concurrency-limit.ts'
+import type { Demand } from './quotas.ts'
 
 export const placeMs = 100
+const pollMs = 5
 export const waitMsMax = 5_000
 export const readAheadMax = 16
 /** So many bytes cost as much as a request without any. */
@@ -26,6 +30,8 @@ const bytesPerRequest = 32 * 1_024
 const retryMs = 1_000
 /** Weight of the newest answer. */
 const learning = 1 / 8
+/** Between two times that `readAheadMax` connections go on by themselves. */
+const pumpMs = 1
 
 export interface FairQueueMetrics {
   /** How many wait. */
@@ -55,6 +61,8 @@ interface Tenant {
   readonly waiting: Waiting[]
   /** Made when it is needed, as with few requests it never is. */
   heldBack: Set<() => void> | undefined
+  /** While some are held back and nothing waits (rule 7). */
+  pump: Timer | undefined
   /** Cost of its answers, as they were lately. */
   answerCost: number
 }
@@ -62,12 +70,15 @@ interface Tenant {
 interface Running {
   readonly tenant: Tenant
   readonly cost: number
-  readonly sinceMs: number
+  /** Others may have its place then. */
+  readonly dueMs: number
 }
+
+/** What is known of a request before it starts. */
+type Work = Pick<Demand, 'waits'> & { readonly cost: number; readonly start: () => Promise<Uint8Array> }
 
 interface Waiting {
   readonly tenant: Tenant
-  readonly cost: number
   readonly sinceMs: number
   readonly start: () => void
   readonly refuse: (error: TrunklineError) => void
@@ -77,8 +88,9 @@ export class FairQueue {
   readonly #options: FairQueueOptions
   /** That have something running or waiting. */
   readonly #tenants = new Map<string, Tenant>()
-  /** Oldest first, as a Set keeps them. */
-  readonly #running = new Set<Running>()
+  /** Oldest first, as a Set keeps them; those that may wait for events apart. */
+  readonly #working = new Set<Running>()
+  readonly #polling = new Set<Running>()
   #runningCost = 0
   #waiting = 0
   /** How much the tenant that was served last had been served before. */
@@ -101,16 +113,16 @@ export class FairQueue {
    */
   run(
     name: string,
-    bytes: number,
+    { bytes, waits }: Pick<Demand, 'bytes' | 'waits'>,
     signal: AbortSignal | undefined,
-    work: () => Promise<Uint8Array>,
+    start: () => Promise<Uint8Array>,
   ): Promise<Uint8Array> {
-    if (this.#runningCost >= this.#options.limit.places) this.#expire()
+    if (!this.#hasRoom) this.#expire()
     const tenant = this.#tenantOf(name)
-    const cost = 1 + bytes / bytesPerRequest
+    const work = { waits, cost: 1 + bytes / bytesPerRequest, start }
     const mayStart =
       tenant.waiting.length === 0 && ((this.#waiting === 0 && this.#hasRoom) || this.#isBelowShare(tenant))
-    return mayStart ? this.#start(tenant, cost, work) : this.#wait(tenant, cost, signal, work)
+    return mayStart ? this.#start(tenant, work) : this.#wait(tenant, work, signal)
   }
 
   /** Rule 7. Undefined: read on. Otherwise `goOn` is called once, unless what is returned is called before. */
@@ -153,7 +165,8 @@ export class FairQueue {
         running: 0,
         runningCost: 0,
         waiting: [],
-        heldBack: new Set(),
+        heldBack: undefined,
+        pump: undefined,
         answerCost: 0,
       }
       this.#tenants.set(name, tenant)
@@ -162,18 +175,17 @@ export class FairQueue {
   }
 
   #forgetIdle(tenant: Tenant): void {
-    if (tenant.running > 0 || tenant.waiting.length > 0) return
-    this.#tenants.delete(tenant.name)
-    for (const goOn of tenant.heldBack ?? []) goOn()
-    tenant.heldBack = undefined
+    if (tenant.running === 0 && tenant.waiting.length === 0 && tenant.pump === undefined)
+      this.#tenants.delete(tenant.name)
   }
 
-  async #start(tenant: Tenant, requestCost: number, work: () => Promise<Uint8Array>): Promise<Uint8Array> {
+  async #start(tenant: Tenant, { waits, cost: requestCost, start }: Work): Promise<Uint8Array> {
     const { limit, clock } = this.#options
-    const expectedCost = tenant.answerCost
+    const expectedCost = waits ? 0 : tenant.answerCost
     const cost = requestCost + expectedCost
-    const running: Running = { tenant, cost, sinceMs: clock.monotonicMs() }
-    this.#running.add(running)
+    const running: Running = { tenant, cost, dueMs: clock.monotonicMs() + (waits ? pollMs : placeMs) }
+    const all = waits ? this.#polling : this.#working
+    all.add(running)
     this.#runningCost += cost
     tenant.running += 1
     tenant.runningCost += cost
@@ -181,35 +193,30 @@ export class FairQueue {
     tenant.served += cost
     limit.used(this.#runningCost, this.#waiting > 0)
     try {
-      const answer = await work()
+      const answer = await start()
       const answerCost = answer.length / bytesPerRequest
       tenant.served += answerCost - expectedCost
       tenant.answerCost += (answerCost - tenant.answerCost) * learning
       return answer
     } finally {
       limit.used(this.#runningCost, this.#waiting > 0)
-      this.#free(running)
+      this.#free(all, running)
       this.#serve()
       this.#goOn(tenant)
     }
   }
 
-  #free(running: Running): void {
-    if (!this.#running.delete(running)) return
+  #free(all: Set<Running>, running: Running): void {
+    if (!all.delete(running)) return
     const { tenant, cost } = running
     tenant.running -= 1
     // From nothing, so that fractions never add up.
-    this.#runningCost = this.#running.size === 0 ? 0 : this.#runningCost - cost
+    this.#runningCost = this.#working.size + this.#polling.size === 0 ? 0 : this.#runningCost - cost
     tenant.runningCost = tenant.running === 0 ? 0 : tenant.runningCost - cost
     this.#forgetIdle(tenant)
   }
 
-  #wait(
-    tenant: Tenant,
-    cost: number,
-    signal: AbortSignal | undefined,
-    work: () => Promise<Uint8Array>,
-  ): Promise<Uint8Array> {
+  #wait(tenant: Tenant, work: Work, signal: AbortSignal | undefined): Promise<Uint8Array> {
     const { clock, metrics, waitingMax } = this.#options
     return new Promise((resolve, reject) => {
       const sinceMs = clock.monotonicMs()
@@ -219,12 +226,11 @@ export class FairQueue {
       }
       const one: Waiting = {
         tenant,
-        cost,
         sinceMs,
         start: () => {
           signal?.removeEventListener('abort', gone)
           metrics.waited(clock.monotonicMs() - sinceMs)
-          resolve(this.#start(tenant, cost, work))
+          resolve(this.#start(tenant, work))
         },
         refuse: (error) => {
           signal?.removeEventListener('abort', gone)
@@ -240,28 +246,43 @@ export class FairQueue {
         this.#takeOut(one)
         one.refuse(draining())
       } else if (this.#waiting > waitingMax) this.#shed()
-      this.#watch()
+      // Places may have had their time since the others began to wait.
+      if (this.#hasRoom) this.#serve()
+      else this.#watch()
     })
   }
 
   #takeOut(one: Waiting): void {
-    const { tenant } = one
-    const at = tenant.waiting.indexOf(one)
-    if (at < 0) return
-    tenant.waiting.splice(at, 1)
-    this.#waiting -= 1
-    this.#options.metrics.waiting(this.#waiting)
-    this.#goOn(tenant)
-    this.#forgetIdle(tenant)
+    if (!this.#leave(one)) return
+    this.#goOn(one.tenant)
+    this.#forgetIdle(one.tenant)
   }
 
-  /** Rule 7. One at a time: what it has sent comes in a later turn. Those that have nothing to say are passed quickly. */
+  #leave(one: Waiting): boolean {
+    const { waiting } = one.tenant
+    const at = waiting.indexOf(one)
+    if (at < 0) return false
+    waiting.splice(at, 1)
+    this.#waiting -= 1
+    this.#options.metrics.waiting(this.#waiting)
+    return true
+  }
+
+  /** Rule 7. One at a time: what it has sent comes in a later turn. */
   #goOn(tenant: Tenant): void {
-    if (tenant.heldBack === undefined || tenant.waiting.length >= readAheadMax) return
-    const [first] = tenant.heldBack
-    if (first === undefined) return
-    tenant.heldBack.delete(first)
-    first()
+    if (tenant.waiting.length < readAheadMax) letGo(tenant, 1)
+    // Those may have nothing to say, or wait for events: nothing would end, and the others be forgotten.
+    if (tenant.waiting.length === 0) this.#pump(tenant)
+  }
+
+  #pump(tenant: Tenant): void {
+    if (tenant.pump !== undefined || (tenant.heldBack?.size ?? 0) === 0) return
+    tenant.pump = this.#options.clock.after(pumpMs, () => {
+      tenant.pump = undefined
+      letGo(tenant, readAheadMax - tenant.waiting.length)
+      if (tenant.waiting.length === 0) this.#pump(tenant)
+      this.#forgetIdle(tenant)
+    })
   }
 
   /** Rule 5. */
@@ -289,9 +310,9 @@ export class FairQueue {
         this.#refuse(one)
         continue
       }
-      // It runs before it is taken out: its tenant is not forgotten in between.
+      this.#leave(one)
       one.start()
-      this.#takeOut(one)
+      this.#goOn(one.tenant)
     }
     this.#watch()
   }
@@ -310,16 +331,19 @@ export class FairQueue {
   /** Rule 4. */
   #expire(): void {
     const nowMs = this.#options.clock.monotonicMs()
-    for (const running of this.#running) {
-      if (nowMs - running.sinceMs < placeMs) break
-      this.#free(running)
-    }
+    for (const all of [this.#working, this.#polling])
+      for (const running of all) {
+        if (running.dueMs > nowMs) break
+        this.#free(all, running)
+      }
   }
 
   /** Looks again when the oldest place has had its time. */
   #watch(): void {
-    const [oldest] = this.#running
-    if (this.#waiting === 0 || oldest === undefined) {
+    const [worker] = this.#working
+    const [poll] = this.#polling
+    const dueMs = Math.min(worker?.dueMs ?? Number.POSITIVE_INFINITY, poll?.dueMs ?? Number.POSITIVE_INFINITY)
+    if (this.#waiting === 0 || !Number.isFinite(dueMs)) {
       this.#timer?.cancel()
       this.#timer = undefined
       return
@@ -327,10 +351,21 @@ export class FairQueue {
     // One that rings too early looks again; to move it with every request would cost more.
     if (this.#timer !== undefined) return
     const { clock } = this.#options
-    this.#timer = clock.after(Math.max(1, oldest.sinceMs + placeMs - clock.monotonicMs()), () => {
+    this.#timer = clock.after(Math.max(1, dueMs - clock.monotonicMs()), () => {
       this.#timer = undefined
       this.#serve()
     })
+  }
+}
+
+/** The first of them, at most `count`. */
+function letGo({ heldBack }: Tenant, count: number): void {
+  let left = count
+  for (const goOn of heldBack ?? []) {
+    if (left <= 0) return
+    left -= 1
+    heldBack?.delete(goOn)
+    goOn()
   }
 }
 

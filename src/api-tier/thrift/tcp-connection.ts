@@ -120,6 +120,7 @@ export class TcpConnection {
       this.#mayEnd = true
       this.#endWhenDone()
     })
+    this.#letGo()
   }
 
   /** At once; calls that run are answered to nobody. Idempotent. */
@@ -279,10 +280,10 @@ export class TcpConnection {
     return this.#calls >= callsMax || this.#callBytes >= bytesMax || this.#socket.writableLength >= bytesMax
   }
 
-  /** Invariant 8. */
+  /** Invariant 8. Who drains or has sent all is not kept waiting: what has arrived is answered. */
   #isHeldBack(): boolean {
     if (this.#forgetHold !== undefined) return true
-    if (this.#tenant === undefined) return false
+    if (this.#tenant === undefined || this.#phase !== 'open' || this.#ended) return false
     this.#forgetHold = this.#deps.backlog?.holdBack(this.#tenant, () => {
       this.#forgetHold = undefined
       // One more is read before it is asked again.
@@ -291,6 +292,13 @@ export class TcpConnection {
       setImmediate(() => this.#readFrames())
     })
     return this.#forgetHold !== undefined
+  }
+
+  #letGo(): void {
+    if (this.#forgetHold === undefined) return
+    this.#forgetHold()
+    this.#forgetHold = undefined
+    this.#readFrames()
   }
 
   /** Invariants 1 and 6. */
@@ -312,6 +320,7 @@ export class TcpConnection {
   #onEnd(): void {
     if (this.#phase === 'last-words' || this.#phase === 'closed') return
     this.#ended = true
+    this.#letGo()
     this.#restartWait()
     this.#watch()
     this.#endWhenDone()

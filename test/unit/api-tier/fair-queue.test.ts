@@ -36,7 +36,7 @@ function world({ places = 4, waitingMax = 1_000 } = {}) {
     },
   })
   const running = new Map<string, Hands>()
-  const ask = (name: string, over: { bytes?: number; signal?: AbortSignal } = {}): Asked => {
+  const ask = (name: string, over: { bytes?: number; waits?: boolean; signal?: AbortSignal } = {}): Asked => {
     let resolve: (bytes: Uint8Array) => void = () => {}
     let reject: (error: Error) => void = () => {}
     const work = new Promise<Uint8Array>((yes, no) => {
@@ -53,7 +53,8 @@ function world({ places = 4, waitingMax = 1_000 } = {}) {
       answer: (bytes = 0) => end(() => resolve(new Uint8Array(bytes))),
       fail: (error: Error) => end(() => reject(error)),
     }
-    const outcome = queue.run(name.split(' ')[0] ?? '', over.bytes ?? 0, over.signal, () => {
+    const demand = { bytes: over.bytes ?? 0, waits: over.waits ?? false }
+    const outcome = queue.run(name.split(' ')[0] ?? '', demand, over.signal, () => {
       started.push(name)
       running.set(name, hands)
       return work
@@ -174,6 +175,28 @@ describe('a fair queue', () => {
     expect(queue.waiting).toBe(1)
   })
 
+  it('given places that have all had their time, when one more asks before anybody looked, then those that wait start', async () => {
+    const { ask, started, clock, queue } = world({ places: 4 })
+    // Before the queue's own timer, which is due in the same moment.
+    clock.after(placeMs, () => void ask('a 7'))
+    for (const name of names('a', 1, 6)) ask(name)
+    await clock.advance(placeMs)
+    await clock.advance(placeMs)
+    expect(started).toEqual(names('a', 1, 7))
+    expect(queue.waiting).toBe(0)
+  })
+
+  it('given reads that may wait for events, when others wait, then their places are soon free, whatever answers are like', async () => {
+    const { ask, started, clock } = world({ places: 4 })
+    // It keeps its tenant known.
+    ask('a 0')
+    await ask('a 1').answer(10 * 32 * 1_024)
+    for (const name of names('a', 2, 11)) ask(name, { waits: true })
+    expect(started).toEqual(names('a', 0, 4))
+    await clock.advance(placeMs / 4)
+    expect(started).toEqual(names('a', 0, 11))
+  })
+
   it('given nobody who waits, when work takes long, then no timer runs', async () => {
     const { ask, clock } = world({ places: 2 })
     ask('a 1')
@@ -254,8 +277,23 @@ describe('a fair queue', () => {
     expect(await runs.outcome).toHaveLength(7)
   })
 
+  it('given connections held back that have nothing to say, when nothing waits any more, then all go on, also while reads are parked', async () => {
+    const { ask, queue, work, clock, running } = world({ places: 64 })
+    ask('a parked', { waits: true })
+    for (const name of names('a', 1, 200)) ask(name)
+    const went = new Set<number>()
+    const held = Array.from({ length: 5_000 }, (_, connection) => queue.holdBack('a', () => void went.add(connection)))
+    expect(held.every((forget) => forget !== undefined)).toBe(true)
+    running.delete('a parked')
+    await work(200)
+    await clock.advance(5_000)
+    expect(went.size).toBe(5_000)
+    expect(queue.holdBack('a', () => {})).toBeUndefined()
+    expect([queue.waiting, clock.pendingCount]).toEqual([0, 0])
+  })
+
   it('given a tenant with enough waiting, then its connections are held back, go on in their order, and all when it is idle', async () => {
-    const { ask, queue, work } = world({ places: 1 })
+    const { ask, queue, work, clock } = world({ places: 1 })
     expect(queue.holdBack('a', () => {})).toBeUndefined()
     for (const name of names('a', 1, readAheadMax)) ask(name)
     expect(queue.holdBack('a', () => {})).toBeUndefined()
@@ -270,7 +308,9 @@ describe('a fair queue', () => {
     // No overtaking, although there is room now.
     expect(queue.holdBack('a', () => void went.push(7))).toBeDefined()
     await work(readAheadMax)
+    await clock.advance(10)
     expect(went).toEqual([1, 3, 4, 5, 6, 7])
+    expect(clock.pendingCount).toBe(0)
   })
 
   it('given any mixture of tenants, sizes, failures and departures, then each request ends once, in order, and nothing is left over', async () => {

@@ -186,6 +186,31 @@ describe('the Thrift TCP listener', () => {
     expect(held).toHaveLength(0)
   })
 
+  it.each(['the peer has sent all', 'the gateway drains'])(
+    'given a connection that is held back with calls that have arrived, when %s, then they are answered',
+    async (what) => {
+      let holds = 0
+      const backlog: Backlog = {
+        holdBack: () => {
+          holds += 1
+          return () => {
+            holds -= 1
+          }
+        },
+      }
+      const { port, server } = await serverWith(extendReply, { backlog })
+      const client = new RawClient(port)
+      client.send(extendCall(1), extendCall(2), extendCall(3))
+      expect(decodeReply('extend', await client.frame()).seqid).toBe(1)
+      expect(holds).toBe(1)
+      if (what === 'the gateway drains') void server.close()
+      else client.socket.end()
+      expect(decodeReply('extend', await client.frame()).seqid).toBe(2)
+      expect(decodeReply('extend', await client.frame()).seqid).toBe(3)
+      expect(holds).toBe(0)
+    },
+  )
+
   it('sends the declared exception for an error of the node', async () => {
     const { port } = await serverWith(() => refused(new TrunklineError('SEQUENCE_MISMATCH', { expected: 4, turn })))
     const client = new RawClient(port)
