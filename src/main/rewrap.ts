@@ -111,10 +111,10 @@ export interface RewrappedReport {
 /** Tries every entry. Undefined: there are none. Errors: KEYRING_…; KEYRING_UNREADABLE when an entry does not open. */
 export async function checkRewrapped(keyring: string, { random }: KeySource): Promise<RewrappedReport | undefined> {
   const ring = parseKeyring(await readKeyFile(keyring))
-  const keys = new KeyringProvider(keyring, ring, random)
   try {
     const rewrapped = await readRewrapped(keyring, () => ring)
     if (rewrapped.sealedBy === undefined) return undefined
+    const keys = new KeyringProvider(keyring, ring, random, rewrapped)
     const closed = new Map<string, number>()
     for (const { now, from, topicId, tenant } of rewrapped.entries()) {
       const why =
@@ -133,7 +133,6 @@ export async function checkRewrapped(keyring: string, { random }: KeySource): Pr
     }
     return { revision: rewrapped.revision, count: rewrapped.count, closed }
   } finally {
-    await keys.close()
     wipeKeyring(ring)
   }
 }

@@ -71,7 +71,10 @@ export async function readRewrapped(keyringPath: string, ring: () => KeyringCont
     const error = TrunklineError.from(thrown)
     const { rewrappedMin, ringId } = ring()
     if (error.name === 'KEYRING_MISSING' && rewrappedMin === 0) return RewrappedKeys.none(ringId)
-    throw new TrunklineError(error.name, { details: { ...error.details, path }, cause: error })
+    throw new TrunklineError(error.name, {
+      details: { reason: 'the keyring needs it', ...error.details, path },
+      cause: error,
+    })
   }
 }
 

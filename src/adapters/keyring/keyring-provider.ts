@@ -6,6 +6,8 @@
 // 3. A topic with a KEK of its own is wrapped by that one or not at all.
 // 4. What was re-wrapped is opened by its new KEK alone, also while the old one is there. The old KEK still has the word:
 //    revoked or destroyed, it takes what was re-wrapped from it along. Retired or replaced, it opens nothing else.
+// 5. Where files are copied the ring may come before the re-wrapped keys that it needs. It is used at once; until those are
+//    there what is under a KEK that is not current is unavailable: a mark may be missing that says it was shredded.
 // Leaves out: the files' bytes (key-files.ts), content (keyring-content.ts, rewrapped-keys.ts) and changes (keyring-file.ts),
 // polling (main).
 import { decrypt, encryptInto, keySize, nonceSize } from '../../crypto/aes-gcm.ts'
@@ -152,13 +154,19 @@ export class KeyringProvider implements KeyProvider {
   }
 
   /**
-   * Reads the file again; its users are told what changed. On an error what was read before stays in use.
+   * Reads the file again; its users are told what changed. On an error what was read before stays in use, but for
+   * re-wrapped keys that are not as new as the ring needs: the ring is used then (invariant 5).
    * Errors: KEYRING_MISSING, KEYRING_UNREADABLE, KEYRING_WRONG (another ring, or an older copy: a backup would bring
    * back what was revoked).
    */
   async reload(): Promise<void> {
     const content = parseKeyring(await readKeyFile(this.#path))
-    // Looked at after the read: a close in between wins.
+    // Both are taken over together: on one machine nobody sees the ring without what it needs.
+    const needed =
+      content.rewrappedMin > this.#rewrapped.revision
+        ? await readRewrapped(this.#path, () => content).catch((thrown: unknown) => TrunklineError.from(thrown))
+        : undefined
+    // Looked at after the reads: a close in between wins.
     const former = this.#ring
     if (former === undefined) return wipeKeyring(content)
     if (former.content.ringId !== content.ringId || content.revision < former.content.revision) {
@@ -167,11 +175,19 @@ export class KeyringProvider implements KeyProvider {
       throw new TrunklineError('KEYRING_WRONG', { details: { path: this.#path, reason } })
     }
     const ring = ringOf(content)
+    const before = { revision: this.#rewrapped.revision, lag: this.#lags(former) }
     this.#ring = ring
+    if (needed instanceof RewrappedKeys && needed.revision > before.revision) this.#rewrapped = needed
     wipeKeyring(former.content)
-    if (content.keks.some(({ id, state }) => state.kind !== former.keks.get(id)?.state.kind) || lost(former, ring))
+    if (
+      content.keks.some(({ id, state }) => state.kind !== former.keks.get(id)?.state.kind) ||
+      lost(former, ring) ||
+      this.#rewrapped.revision !== before.revision ||
+      this.#lags(ring) !== before.lag
+    )
       this.#tell('access')
     if (content.current !== former.content.current || differ(former.ownKeks, ring.ownKeks)) this.#tell('current')
+    if (needed instanceof TrunklineError && this.#lags(ring)) throw needed
   }
 
   /** The same for the re-wrapped keys. Errors: as reload. */
@@ -200,10 +216,17 @@ export class KeyringProvider implements KeyProvider {
     return this.#ring
   }
 
-  /** Invariant 4. */
+  /** Invariant 5. */
+  #lags({ content }: Ring): boolean {
+    return this.#rewrapped.revision < content.rewrappedMin
+  }
+
+  /** Invariants 4 and 5. */
   #wayOf(ring: Ring, kekId: string, wrapped: Uint8Array, context: KeyContext): Way {
     const own = ownWayOf(ring, kekId, wrapped)
     if (own.kind === 'refused' && own.isFinal) return own
+    if (this.#lags(ring) && currentOf(ring, context) !== kekId)
+      return { kind: 'refused', error: 'KEY_UNAVAILABLE', reason: 'the re-wrapped keys are missing', isFinal: true }
     const entry = this.#rewrapped.count === 0 ? undefined : this.#rewrapped.find(fingerprintOf(kekId, wrapped, context))
     if (entry === undefined) return own
     if (entry.now === undefined) return { kind: 'refused', error: 'KEY_SHREDDED', isFinal: true }

@@ -281,6 +281,80 @@ describe('shredding', () => {
   })
 })
 
+describe('files that are copied one after the other', () => {
+  /** orders moved from the shared KEK to the next one, which is current; then it got its own and was shredded. */
+  async function world(): Promise<{ shredded: Uint8Array; old: Uint8Array; now: Uint8Array; rewrapped: Buffer }> {
+    const [shredded, old] = [await seal(), await seal('tl-acme.other')]
+    await edit(rotateKek(source))
+    const now = await seal('tl-acme.other')
+    await rewrap()
+    await edit(retireKek(kekOf(shredded)))
+    expect([await open(shredded), await open(old, topicB)]).toEqual(['none', 'none'])
+    const before = await fileBytes()
+    await changeKeyring(path, source, bindTopic(source, topicA, 'orders'))
+    await changeKeyring(path, source, shredTopic(topicA))
+    const rewrapped = await fileBytes()
+    expect(rewrapped.equals(before)).toBe(false)
+    await writeFile(rewrappedPathOf(path), before)
+    return { shredded, old, now, rewrapped }
+  }
+
+  test('given the ring comes before the re-wrapped keys of a shredded topic, then nothing of it is readable, and every look says so', async () => {
+    const { shredded, old, now, rewrapped } = await world()
+    const { revision } = keyring
+    expect(await errorOf(() => keyring.reload())).toBe('KEYRING_WRONG')
+    expect(keyring.revision).toBe(revision + 2)
+    expect(await open(shredded)).toBe('KEY_UNAVAILABLE')
+    // Whether a mark is missing is not known of any old key; what is current goes on.
+    expect([await open(old, topicB), await open(now, topicB)]).toEqual(['KEY_UNAVAILABLE', 'none'])
+    expect(await errorOf(() => keyring.reload())).toBe('KEYRING_WRONG')
+    await writeFile(rewrappedPathOf(path), rewrapped)
+    expect(await errorOf(() => keyring.reload())).toBe('none')
+    expect(await open(shredded)).toBe('KEY_SHREDDED')
+    expect([await open(old, topicB), await open(now, topicB)]).toEqual(['none', 'none'])
+  })
+
+  test('given the re-wrapped keys come by themselves then, then they are used, and the ring is not refused any more', async () => {
+    const { shredded, old, rewrapped } = await world()
+    expect(await errorOf(() => keyring.reload())).toBe('KEYRING_WRONG')
+    await writeFile(rewrappedPathOf(path), rewrapped)
+    await keyring.reloadRewrapped()
+    expect([await open(shredded), await open(old, topicB)]).toEqual(['KEY_SHREDDED', 'none'])
+    expect(await errorOf(() => keyring.reload())).toBe('none')
+  })
+
+  test('given re-wrapped keys that were never copied, then the ring is used, and is missing them until they are there', async () => {
+    const before = await seal()
+    const unaware = await openKeyring(path, { create: false, random, clock })
+    await edit(rotateKek(source))
+    await rewrap()
+    await edit(retireKek(kekOf(before)))
+    const rewrapped = await fileBytes()
+    await rm(rewrappedPathOf(path))
+    expect(await errorOf(() => unaware.reload())).toBe('KEYRING_MISSING')
+    expect(await errorOf(() => unaware.reload())).toBe('KEYRING_MISSING')
+    const { kekId, wrapped } = readSealedHeader(before)
+    const context = { topicId: topicA, tenant: 'acme' }
+    expect(unaware.refusalOf(kekId, { wrapped, context })).toBe('KEY_UNAVAILABLE')
+    await writeFile(rewrappedPathOf(path), rewrapped, { mode: 0o600 })
+    await unaware.reload()
+    expect(unaware.refusalOf(kekId, { wrapped, context })).toBeUndefined()
+  })
+
+  test('given both are there, when the ring is read first, then nobody sees it without the re-wrapped keys', async () => {
+    const { shredded, old, rewrapped } = await world()
+    await writeFile(rewrappedPathOf(path), rewrapped)
+    const refusals: unknown[] = []
+    const { kekId, wrapped } = readSealedHeader(old)
+    keyring.onChange(() =>
+      refusals.push(keyring.refusalOf(kekId, { wrapped, context: { topicId: topicB, tenant: 'acme' } })),
+    )
+    await keyring.reload()
+    expect(refusals).toEqual([undefined, undefined])
+    expect([await open(shredded), await open(old, topicB)]).toEqual(['KEY_SHREDDED', 'none'])
+  })
+})
+
 describe('a file that others wrote', () => {
   /** Two topics re-wrapped, by two different data keys. */
   async function world(): Promise<readonly [Uint8Array, Uint8Array]> {
