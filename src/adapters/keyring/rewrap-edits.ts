@@ -1,6 +1,6 @@
 // Owns: what becomes of re-wrapped keys when the ring changes, and adding the wrapped keys that a log holds.
 // 1. What is shredded takes its re-wrapped keys along: those of a destroyed KEK leave, and those of a shredded topic stay as
-//    marks, so that a KEK that is still there does not open them instead.
+//    marks, so that a KEK that is still there does not open them instead. A topic is shredded with its last KEK.
 // 2. Adding changes nothing that is there, and moving on only what lies under a KEK that is not current. So a run that was
 //    ended anywhere is repeated, and a run too many does nothing.
 // 3. A mark is for good.
@@ -8,6 +8,7 @@
 
 import type { KeyContext, KeyProvider } from '../../ports/key-provider.ts'
 import { TrunklineError } from '../../protocol/errors.ts'
+import type { TopicId } from '../../protocol/ids.ts'
 import type { KekState, KeyringContent } from './keyring-content.ts'
 import { KeyEditRefused } from './keyring-edits.ts'
 import {
@@ -61,7 +62,7 @@ export function withdrawn(
   if (rewrapped instanceof TrunklineError) throw rewrapped
   if (retired.size === 0 && rewrapped.sealedBy === undefined) return undefined
   if (rewrapped.sealedBy === undefined) throw new KeyEditRefused('nothing was re-wrapped yet: run keys rewrap first')
-  const shredded = new Set(after.topics.filter(({ current }) => destroyed.has(current)).map(({ topicId }) => topicId))
+  const shredded = shreddedTopics(after, destroyed)
   let changed = gone.has(rewrapped.sealedBy)
   const entries: RewrappedKey[] = []
   for (const entry of rewrapped.entries()) {
@@ -77,6 +78,14 @@ export function withdrawn(
   }
   const { revision } = rewrapped
   return changed ? { revision: revision + 1, entries } : { revision, entries: undefined }
+}
+
+/** Topics whose last KEK was destroyed now: while one is left, what others wrap of the topic was not given up. */
+function shreddedTopics({ keks }: KeyringContent, destroyedNow: ReadonlySet<string>): ReadonlySet<TopicId> {
+  const gone = new Set<TopicId>()
+  for (const { id, topicId } of keks) if (topicId !== undefined && destroyedNow.has(id)) gone.add(topicId)
+  for (const { topicId, state } of keks) if (topicId !== undefined && state.kind !== 'destroyed') gone.delete(topicId)
+  return gone
 }
 
 /** Entries under a KEK that is not current, under the one that is. `keys` is a provider over the same ring. */

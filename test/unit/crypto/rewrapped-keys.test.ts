@@ -235,6 +235,30 @@ describe('shredding', () => {
     expect(await readFile(path, 'utf8')).not.toContain('"state": "retired"')
   })
 
+  test('given one of a topic’s KEKs is destroyed, then what another of them wraps is kept, until the last one goes', async () => {
+    const before = await seal()
+    const first = await edit(bindTopic(source, topicA, 'orders'))
+    await rewrap()
+    const second = await edit(rotateKek(source, topicA))
+    const own = await seal()
+    await edit(shredKek(second, false))
+    expect([await open(before), await open(own)]).toEqual(['none', 'KEY_SHREDDED'])
+    await start()
+    expect([await open(before), await open(own)]).toEqual(['none', 'KEY_SHREDDED'])
+    await edit(shredKek(first, false))
+    expect([await open(before), await open(own)]).toEqual(['KEY_SHREDDED', 'KEY_SHREDDED'])
+  })
+
+  test('given a topic’s only KEK is destroyed by its id, then what the shared KEK still wraps of it is gone too', async () => {
+    const before = await seal()
+    await edit(rotateKek(source))
+    await rewrap()
+    const own = await edit(bindTopic(source, topicA, 'orders'))
+    expect(await open(before)).toBe('none')
+    await edit(shredKek(own, false))
+    expect(await open(before)).toBe('KEY_SHREDDED')
+  })
+
   test('given a shared KEK is destroyed with all that it wrapped, then what was re-wrapped from it leaves the file', async () => {
     const before = await seal()
     await edit(rotateKek(source))
