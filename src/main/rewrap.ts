@@ -10,7 +10,7 @@ import { parseKeyring, wipeKeyring } from '../adapters/keyring/keyring-content.t
 import { KeyEditRefused, type KeySource } from '../adapters/keyring/keyring-edits.ts'
 import { changeRewrapped, readRewrapped, rewrappedPathOf } from '../adapters/keyring/keyring-file.ts'
 import { KeyringProvider } from '../adapters/keyring/keyring-provider.ts'
-import { added, movedOn, type RewrapStep, type WrappedKey } from '../adapters/keyring/rewrap-edits.ts'
+import { added, type LeftKeys, movedOn, type RewrapStep, type WrappedKey } from '../adapters/keyring/rewrap-edits.ts'
 import { rewrappedMax } from '../adapters/keyring/rewrapped-keys.ts'
 import { readSealedHeader } from '../crypto/block-opener.ts'
 import { TrunklineError } from '../protocol/errors.ts'
@@ -25,8 +25,8 @@ export interface RewrapReport {
   readonly met: number
   readonly added: number
   readonly movedOn: number
-  /** KEK and why, of keys that stay where they are → how many. */
-  readonly left: ReadonlyMap<string, number>
+  /** By KEK and why. */
+  readonly left: ReadonlyMap<string, LeftKeys>
   /** Places that could not be read: keys there were not seen. */
   readonly unread: readonly Finding[]
   /** A signal came before the end. */
@@ -72,9 +72,10 @@ export async function rewrapLog(
   { keyring, source, signal }: { readonly keyring: string; readonly source: KeySource; readonly signal: AbortSignal },
 ): Promise<RewrapReport> {
   const found = new FoundKeys()
-  const left = new Map<string, number>()
+  const left = new Map<string, LeftKeys>()
   const note = (step: RewrapStep): number => {
-    for (const [why, count] of step.left) left.set(why, (left.get(why) ?? 0) + count)
+    for (const [why, { count, error }] of step.left)
+      left.set(why, { count: (left.get(why)?.count ?? 0) + count, error })
     return step.done
   }
   let movedOnCount = 0

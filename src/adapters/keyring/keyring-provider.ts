@@ -105,7 +105,10 @@ export class KeyringProvider implements KeyProvider {
     throw new TrunklineError(way.kekId === kekId ? 'BLOCK_DAMAGED' : 'KEY_UNAVAILABLE')
   }
 
-  /** By this very KEK, whatever was re-wrapped from it; also by a retired one. */
+  /**
+   * By this very KEK, whatever was re-wrapped from it; also by a retired one. KEY_SHREDDED comes before what is wrong with
+   * the current KEK, and is said of a shredded topic as well where the old KEK opens nothing itself.
+   */
   async rewrap(
     kekId: string,
     wrapped: Uint8Array,
@@ -113,8 +116,13 @@ export class KeyringProvider implements KeyProvider {
   ): Promise<{ kekId: string; wrapped: Uint8Array }> {
     const ring = this.#open()
     const current = currentOf(ring, context)
+    const old = ring.keks.get(kekId)
+    const isShredded = ring.keks.get(current)?.state.kind === 'destroyed'
+    if (isShredded && (old?.state.kind === 'retired' || old?.state.kind === 'replaced'))
+      throw new TrunklineError('KEY_SHREDDED')
+    const oldKey = ownKeyOf(old)
     const key = wrappingKeyOf(ring, current)
-    const plaintext = unwrapWith(ownKeyOf(ring.keks.get(kekId)), kekId, wrapped, context)
+    const plaintext = unwrapWith(oldKey, kekId, wrapped, context)
     if (plaintext === undefined) throw new TrunklineError('BLOCK_DAMAGED')
     try {
       return { kekId: current, wrapped: this.#wrap(key, current, plaintext, context) }

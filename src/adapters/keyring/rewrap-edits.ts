@@ -7,7 +7,7 @@
 // Leaves out: files and locks (keyring-file.ts), where wrapped keys are found (main).
 
 import type { KeyContext, KeyProvider } from '../../ports/key-provider.ts'
-import { TrunklineError } from '../../protocol/errors.ts'
+import { type ErrorName, TrunklineError } from '../../protocol/errors.ts'
 import type { TopicId } from '../../protocol/ids.ts'
 import type { KekState, KeyringContent } from './keyring-content.ts'
 import { KeyEditRefused } from './keyring-edits.ts'
@@ -25,6 +25,13 @@ export interface WrappedKey extends KeyContext {
   readonly wrapped: Uint8Array
 }
 
+/** Data keys that stay where they are for one reason. */
+export interface LeftKeys {
+  readonly count: number
+  /** KEY_SHREDDED: nothing is left to read with them. */
+  readonly error: ErrorName
+}
+
 /** What a change of the re-wrapped keys did. */
 export interface RewrapStep {
   /** All of them, when something changed. */
@@ -32,8 +39,8 @@ export interface RewrapStep {
   readonly done: number
   /** Some were not looked at: moving on stops at `movedMax`, adding where the file is full. */
   readonly more: boolean
-  /** KEK and why, of data keys that stay where they are → how many. */
-  readonly left: ReadonlyMap<string, number>
+  /** By KEK and why. */
+  readonly left: ReadonlyMap<string, LeftKeys>
 }
 
 type Rewrapper = Pick<KeyProvider, 'isCurrent' | 'rewrap'>
@@ -91,7 +98,7 @@ function shreddedTopics({ keks }: KeyringContent, destroyedNow: ReadonlySet<stri
 /** Entries under a KEK that is not current, under the one that is. `keys` is a provider over the same ring. */
 export async function movedOn(keys: Rewrapper, rewrapped: RewrappedKeys): Promise<RewrapStep> {
   const entries: RewrappedKey[] = []
-  const left = new Map<string, number>()
+  const left = new Map<string, LeftKeys>()
   let done = 0
   let more = false
   for (const entry of rewrapped.entries()) {
@@ -118,7 +125,7 @@ export async function added(
 ): Promise<RewrapStep> {
   const entries = new Map([...rewrapped.entries()].map((entry) => [entry.fingerprint, entry]))
   const contexts = new Set([...entries.values()].map(contextName))
-  const left = new Map<string, number>()
+  const left = new Map<string, LeftKeys>()
   let done = 0
   let more = false
   for (const key of found) {
@@ -144,7 +151,7 @@ function contextName({ topicId, tenant }: KeyContext): string {
 async function rewrapOne(
   keys: Rewrapper,
   { kekId, wrapped, topicId, tenant }: WrappedKey,
-  left: Map<string, number>,
+  left: Map<string, LeftKeys>,
 ): Promise<{ readonly kekId: string; readonly wrapped: Uint8Array } | undefined> {
   try {
     return await keys.rewrap(kekId, wrapped, { topicId, tenant })
@@ -152,7 +159,7 @@ async function rewrapOne(
     const { name, details } = TrunklineError.from(thrown, 'KEY_UNAVAILABLE')
     const reason = details['reason']
     const why = `${kekId}: ${name}${typeof reason === 'string' ? `, ${reason}` : ''}`
-    left.set(why, (left.get(why) ?? 0) + 1)
+    left.set(why, { count: (left.get(why)?.count ?? 0) + 1, error: name })
     return undefined
   }
 }

@@ -60,8 +60,8 @@ async function runRewrap(options: RewrapOptions): Promise<void> {
       throw new QuietEnd(interrupts.exitCode ?? exitCode.interrupted)
     }
     // What was shredded is not meant to be read.
-    const kept = [...report.left.keys()].filter((why) => !why.includes('KEY_SHREDDED'))
-    if (report.unread.length > 0 || kept.length > 0) throw new QuietEnd(exitCode.badData)
+    const isReadable = [...report.left.values()].some(({ error }) => error !== 'KEY_SHREDDED')
+    if (report.unread.length > 0 || isReadable) throw new QuietEnd(exitCode.badData)
   } finally {
     interrupts.stop()
   }
@@ -102,7 +102,7 @@ function tellReport({ met, added, movedOn, left, unread }: RewrapReport): void {
   tell(
     `looked at ${counted(met, 'data key')}: ${counted(added, 'key')} re-wrapped, ${movedOn} of earlier runs moved on`,
   )
-  for (const [why, count] of left) tell(`${counted(count, 'key')} left: ${oneLine(why)}`)
+  for (const [why, { count }] of left) tell(`${counted(count, 'key')} left: ${oneLine(why)}`)
   for (const { where, what } of unread) tell(`not read: ${oneLine(where)}: ${oneLine(what)}`)
 }
 

@@ -175,6 +175,18 @@ describe('keys rewrap and retire', () => {
     expect(await done(`check ${gateway.dataDir}`)).toBe('')
   }, 300_000)
 
+  it('given a topic that was rotated and is shredded, then there is nothing left to re-wrap, and it ends well', async () => {
+    await done('topic create doomed')
+    const first = await done('keys create --topic doomed')
+    await inUse()
+    await done('publish doomed --format lines', 'gone\n')
+    await done('keys rotate --topic doomed')
+    await inUse()
+    await done('keys shred --topic doomed --yes')
+    const end = await run('keys rewrap')
+    expect([end.code, end.stderr]).toEqual([0, expect.stringContaining(`1 key left: ${first}: KEY_SHREDDED`)])
+  }, 300_000)
+
   it('given options that do not fit, then it says so, and nothing is read', async () => {
     expect((await refused('keys rewrap --kafka --data-dir x'))[0]).toBe(2)
     expect((await refused('keys rewrap --config x'))[0]).toBe(2)

@@ -235,6 +235,38 @@ describe('shredding', () => {
     expect(await readFile(path, 'utf8')).not.toContain('"state": "retired"')
   })
 
+  test('given a topic that was rotated is shredded, then a further run leaves its events as shredded', async () => {
+    const first = await edit(bindTopic(source, topicA, 'orders'))
+    await seal()
+    const second = await edit(rotateKek(source, topicA))
+    await seal()
+    await edit(shredTopic(topicA))
+    expect((await rewrap()).left).toEqual([`${first}: KEY_SHREDDED`])
+    await edit(rotateKek(source))
+    expect((await rewrap()).left).toEqual([`${first}: KEY_SHREDDED`])
+    // With another KEK the topic is written to again, and both stand behind it.
+    await edit(bindTopic(source, topicA, 'orders'))
+    expect((await rewrap()).left).toEqual([`${first}: KEY_SHREDDED`, `${second}: KEY_SHREDDED`])
+  })
+
+  test('given a shredded topic’s events under a shared KEK that was never re-wrapped, then a run keeps them as readable until that is retired', async () => {
+    const before = await seal()
+    const old = kekOf(before)
+    await edit(rotateKek(source))
+    const unseen = log.splice(0)
+    await rewrap()
+    await edit(bindTopic(source, topicA, 'orders'))
+    await edit(shredTopic(topicA))
+    log.push(...unseen)
+    expect(await open(before)).toBe('none')
+    expect((await rewrap()).left).toEqual([`${old}: KEY_UNAVAILABLE, the current KEK is destroyed`])
+    await edit(retireKek(old))
+    expect(await open(before)).toBe('KEY_UNAVAILABLE')
+    expect((await rewrap()).left).toEqual([`${old}: KEY_SHREDDED`])
+    await edit(shredKek(old, false))
+    expect((await rewrap()).left).toEqual([`${old}: KEY_SHREDDED`])
+  })
+
   test('given one of a topic’s KEKs is destroyed, then what another of them wraps is kept, until the last one goes', async () => {
     const before = await seal()
     const first = await edit(bindTopic(source, topicA, 'orders'))
