@@ -29,8 +29,8 @@ import { parseTopicId, type TopicId } from '../../protocol/ids.ts'
 
 export type KekState =
   | { readonly kind: 'active'; readonly key: Uint8Array }
-  /** Neither wraps nor unwraps, and can be restored. */
-  | { readonly kind: 'revoked'; readonly key: Uint8Array }
+  /** Neither wraps nor unwraps, and can be restored to what it was. */
+  | { readonly kind: 'revoked'; readonly key: Uint8Array; readonly wasRetired: boolean }
   /** Invariant 4; can be restored. */
   | { readonly kind: 'retired'; readonly key: Uint8Array }
   | { readonly kind: 'replaced' }
@@ -113,8 +113,7 @@ export function parseKeyring(text: string): KeyringContent {
   if (keks.some(({ topicId }) => topicId !== undefined && !bound.has(topicId))) throw unreadable('topics')
   const ringId = textOf(fields, 'ringId', ringIdPattern)
   const rewrappedMin = countOf(fields, 'rewrappedMin')
-  if (rewrappedMin === 0 && keks.some(({ state }) => state.kind === 'retired' || state.kind === 'replaced'))
-    throw unreadable('rewrappedMin')
+  if (rewrappedMin === 0 && keks.some(({ state }) => needsRewrapped(state))) throw unreadable('rewrappedMin')
   return { ringId, revision: countOf(fields, 'revision'), rewrappedMin, current, keks, topics }
 }
 
@@ -124,6 +123,7 @@ export function keyringText(content: KeyringContent): string {
     ...('key' in kek.state ? { key: keyText(kek.state.key) } : {}),
     createdAt: timeText(kek.createdAtMs),
     state: kek.state.kind,
+    ...(kek.state.kind === 'revoked' && kek.state.wasRetired ? { retired: true } : {}),
     ...(kek.topicId === undefined ? {} : { topicId: kek.topicId }),
   }))
   const { ringId, revision, rewrappedMin, current, topics } = content
@@ -146,6 +146,11 @@ export function freshKek(random: Random, clock: Clock, topicId: TopicId | undefi
   }
 }
 
+/** Versions 1 and 2 know none of these. */
+function needsRewrapped(state: KekState): boolean {
+  return state.kind === 'retired' || state.kind === 'replaced' || (state.kind === 'revoked' && state.wasRetired)
+}
+
 function stateOf(entry: Fields): KekState {
   switch (textOf(entry, 'state', statePattern)) {
     case 'destroyed':
@@ -155,7 +160,8 @@ function stateOf(entry: Fields): KekState {
       if (entry.has('key')) throw unreadable('key')
       return { kind: 'replaced' }
     case 'revoked':
-      return { kind: 'revoked', key: keyOf(entry, 'key') }
+      if (entry.has('retired') && entry.get('retired') !== true) throw unreadable('retired')
+      return { kind: 'revoked', key: keyOf(entry, 'key'), wasRetired: entry.has('retired') }
     case 'retired':
       return { kind: 'retired', key: keyOf(entry, 'key') }
     default:

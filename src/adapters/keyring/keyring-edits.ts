@@ -69,14 +69,15 @@ export function bindTopic(source: KeySource, topicId: TopicId, topic: string): K
   }
 }
 
-/** It neither wraps nor unwraps until it is restored. Invariant 1. */
+/** It neither wraps nor unwraps until it is restored to what it was. Invariant 1. */
 export function revokeKek(kekId: string): KeyringEdit {
   return (content) => {
     const kek = kekOf(content, kekId)
     notCurrent(content, kek)
     if (kek.state.kind !== 'active' && kek.state.kind !== 'retired')
       throw new KeyEditRefused(`${kekId} is ${kek.state.kind} already`)
-    return edited(withState(content, kekId, { kind: 'revoked', key: kek.state.key }), undefined)
+    const wasRetired = kek.state.kind === 'retired'
+    return edited(withState(content, kekId, { kind: 'revoked', key: kek.state.key, wasRetired }), undefined)
   }
 }
 
@@ -92,13 +93,15 @@ export function retireKek(kekId: string): KeyringEdit {
   }
 }
 
+/** One step back: a KEK that was revoked while it was retired is retired again. */
 export function restoreKek(kekId: string): KeyringEdit {
   return (content) => {
     const { state } = kekOf(content, kekId)
     if (state.kind === 'destroyed' || state.kind === 'replaced')
       throw new KeyEditRefused(`${kekId} was destroyed: nothing brings it back`)
     if (state.kind === 'active') throw new KeyEditRefused(`${kekId} is not revoked`)
-    return edited(withState(content, kekId, { kind: 'active', key: state.key }), undefined)
+    const kind = state.kind === 'revoked' && state.wasRetired ? 'retired' : 'active'
+    return edited(withState(content, kekId, { kind, key: state.key }), undefined)
   }
 }
 

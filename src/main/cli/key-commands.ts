@@ -121,7 +121,10 @@ export function addKeyFileCommands(keys: Command): void {
       tell(`revoked. ${soon}`)
     })
 
-  addKeyFileOptions(keys.command('restore').argument('<id>').description('a revoked KEK opens again'), 'keyring')
+  addKeyFileOptions(
+    keys.command('restore').argument('<id>').description('takes back that a KEK was revoked, or retired'),
+    'keyring',
+  )
     .addHelpText('after', '\nExample:\n  $ trunkline keys restore kek-…')
     .action(async (id: string, options: KeyFileOptions) => {
       const { restoreKey } = await import('../key-admin.ts')

@@ -195,6 +195,23 @@ describe('revoking', () => {
     expect(await open(before)).toBe('none')
   })
 
+  test('given a retired KEK is revoked, when it is restored, then it is retired again, and only then restored from that', async () => {
+    const seen = await seal()
+    const laggard = new BlockSealer({ keys: keyring, clock, random, tenant: 'acme' })
+    const late = await laggard.seal(blockOf('late'), place)
+    await edit(rotateKek(source))
+    await rewrap()
+    await edit(retireKek(kekOf(seen)))
+    await edit(revokeKek(kekOf(seen)))
+    expect(await readFile(path, 'utf8')).toContain('"state": "revoked",\n      "retired": true')
+    expect([await open(seen), await open(late)]).toEqual(['KEY_UNAVAILABLE', 'KEY_UNAVAILABLE'])
+    await edit(restoreKek(kekOf(seen)))
+    expect(await readFile(path, 'utf8')).not.toContain('"retired": true')
+    expect([await open(seen), await open(late)]).toEqual(['none', 'KEY_UNAVAILABLE'])
+    await edit(restoreKek(kekOf(seen)))
+    expect([await open(seen), await open(late)]).toEqual(['none', 'none'])
+  })
+
   test('given the new KEK is revoked, then data keys in memory that it re-wrapped are dropped at once', async () => {
     const before = await seal()
     const second = await edit(rotateKek(source))

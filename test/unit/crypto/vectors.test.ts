@@ -191,6 +191,16 @@ describe('key file vectors', () => {
       expect(hex(rewrappedBytes(ring, revision, rewrapped().entries()))).toBe(file)
     })
 
+    test('given a keyring with a KEK that was revoked while it was retired, then it is written again byte for byte, and needs them', () => {
+      const text = keyFiles.keyrings[3]?.text ?? ''
+      expect(keyringText(parseKeyring(text))).toBe(text)
+      expect(parseKeyring(text).keks[2]?.state).toMatchObject({ kind: 'revoked', wasRetired: true })
+      const without = text.replace('  "rewrappedMin": 5,\n', '')
+      expect(() => parseKeyring(without)).toThrow(expect.objectContaining({ details: { reason: 'rewrappedMin' } }))
+      const odd = text.replace('"retired": true', '"retired": "yes"')
+      expect(() => parseKeyring(odd)).toThrow(expect.objectContaining({ details: { reason: 'retired' } }))
+    })
+
     test.each(keys)('given a data key $name, then it opens by its entry, and not without', async (vector) => {
       const context = { topicId: parseTopicId(vector.topicId), tenant: vector.tenant }
       const wrapped = unhex(vector.wrapped)
