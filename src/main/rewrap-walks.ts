@@ -2,6 +2,7 @@
 // 1. Nothing is written to either. Kafka is read up to the end that it had at the start, one topic after the other.
 // 2. What retention removes meanwhile is passed over; any other place that cannot be read ends the walk, or is told.
 import { join } from 'node:path'
+import { setImmediate } from 'node:timers/promises'
 import { type Finding, findingsMax, walkDataDir } from '../adapters/embedded/walk.ts'
 import type { LogReaderConfig } from '../config/roles.ts'
 import { type Clock, sleep } from '../ports/clock.ts'
@@ -17,18 +18,30 @@ const stillRoundsMax = 40
 const stillPauseMs = 250
 
 export function folderWalk(dataDir: string): LogWalk {
-  return async (found) => {
-    // A look at LMDB does not wait: its keys are added behind it.
+  return async (found, flush, signal) => {
     let refused: Error | undefined
+    // The walk would call what is thrown here a damaged record.
+    const noted = <T>(thrown: unknown, answer: T): T => {
+      refused ??= thrown instanceof Error ? thrown : TrunklineError.from(thrown)
+      return answer
+    }
     const report = await walkDataDir(join(dataDir, 'log'), {
       verifyRecord: ({ topic, topicId }, { value }) => {
         try {
           found.add(topic, topicId, value)
         } catch (thrown) {
-          // The walk would call it a damaged record.
-          refused ??= thrown instanceof Error ? thrown : TrunklineError.from(thrown)
+          noted(thrown, undefined)
         }
         return undefined
+      },
+      pause: async () => {
+        // A look at LMDB waits for nothing: signals would only be seen behind it.
+        await setImmediate()
+        if (refused !== undefined || signal.aborted) return false
+        return await flush().then(
+          () => true,
+          (thrown: unknown) => noted(thrown, false),
+        )
       },
     })
     if (refused !== undefined) throw refused

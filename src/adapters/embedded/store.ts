@@ -4,12 +4,15 @@
 // 3. A job throws TrunklineError before it writes anything, or not at all; any other throw undoes the whole group.
 // Leaves out: what the jobs do.
 import { statfsSync } from 'node:fs'
-import { type Database, open, type RootDatabase } from 'lmdb'
+import { type Database, open, type RootDatabase, type Transaction } from 'lmdb'
 import { TrunklineError } from '../../protocol/errors.ts'
 import { DamagedRow } from './layout.ts'
 
 /** Keys are bytes: with binary keys LMDB takes all strings for one and the same. */
 export type Table = Database<Buffer, Buffer>
+
+/** Sees one state; whoever began it ends it. */
+export type ReadTransaction = Transaction
 
 export interface Tables {
   readonly meta: Table

@@ -1,5 +1,6 @@
 // Owns: looking at every row of a folder and saying what cannot have been written by this code.
-// 1. Nothing is changed. A live process may use the folder meanwhile: one read transaction sees one state.
+// 1. Nothing is changed. A live process may use the folder meanwhile: one read transaction sees one state, also when the
+//    walk lets others run (`pause`).
 // 2. What is wrong is told by name and number (topic, partition, offset), never with content.
 // Leaves out: LMDB's own pages, which have no checksums: reading a damaged one may end the process (check.ts).
 import { existsSync } from 'node:fs'
@@ -24,7 +25,7 @@ import {
   topicKey,
 } from './layout.ts'
 import { parseTopicRow } from './partitions.ts'
-import { Store, type Table } from './store.ts'
+import { type ReadTransaction, Store, type Tables } from './store.ts'
 
 export interface Finding {
   /** For example `quakes/3@1207`, or the table. */
@@ -54,9 +55,12 @@ export interface WalkOptions {
   readonly verifyRecord?: VerifyRecord
   /** Called before each table and partition is read: where a crash happened. */
   readonly onProgress?: (where: string) => void
+  /** Awaited behind every `pauseEvery` records. False ends the walk there; what it throws is a finding. */
+  readonly pause?: () => Promise<boolean>
 }
 
 export const findingsMax = 100
+export const pauseEvery = 2_000
 
 const unsound: Readonly<Record<Exclude<DataFileState, 'sound'>, string>> = {
   missing: `it holds no log (${dataFileName} is missing or empty)`,
@@ -76,12 +80,18 @@ export async function walkDataDir(dir: string, options: WalkOptions = {}): Promi
   try {
     walk.enter('folder')
     store = new Store(dir, { readOnly: true })
-    walk.store(store)
+    await walk.store(store)
   } catch (error) {
     walk.found(walk.where, `cannot be read: ${reasonOf(error)}`)
   }
   await store?.close()
   return walk.report()
+}
+
+/** The tables as one transaction sees them. */
+interface State {
+  readonly tables: Tables
+  readonly transaction: ReadTransaction
 }
 
 class Walk {
@@ -91,6 +101,7 @@ class Walk {
   #topics = 0
   #records = 0
   #bytes = 0
+  #isOver = false
   where = 'folder'
 
   constructor(options: WalkOptions) {
@@ -117,25 +128,35 @@ class Walk {
     this.#options.onProgress?.(where)
   }
 
-  store(store: Store): void {
-    const { tables } = store
+  async store({ tables }: Store): Promise<void> {
+    const transaction = tables.meta.useReadTransaction()
+    try {
+      await this.#tables({ tables, transaction })
+    } finally {
+      transaction.done()
+    }
+  }
+
+  async #tables(state: State): Promise<void> {
+    const { tables } = state
     this.enter('meta')
-    const format = tables.meta.getBinary(metaKeys.format)?.toString()
+    const format = tables.meta.get(metaKeys.format, state)?.toString()
     if (format !== String(formatVersion)) {
       const newer = Number(format) > formatVersion ? 'a newer' : 'no known'
       this.found('meta', `it is of ${newer} format (${format ?? 'none'}; this version knows ${formatVersion})`)
       return
     }
-    if (tables.meta.getBinary(metaKeys.clusterId) === undefined) this.found('meta', 'the cluster id is missing')
-    const known = this.#topicRows(tables.topics, this.#counter(tables.meta, metaKeys.nextTopic))
-    for (const topic of known.values()) this.#topic(store, topic)
-    this.#strays(store, known)
-    this.#identities(tables.identities, this.#counter(tables.meta, metaKeys.nextPid))
-    this.#producers(store, known)
+    if (tables.meta.get(metaKeys.clusterId, state) === undefined) this.found('meta', 'the cluster id is missing')
+    const known = this.#topicRows(state, this.#counter(state, metaKeys.nextTopic))
+    for (const topic of known.values()) await this.#topic(state, topic)
+    if (this.#isOver) return
+    this.#strays(state, known)
+    this.#identities(state, this.#counter(state, metaKeys.nextPid))
+    this.#producers(state, known)
   }
 
-  #counter(meta: Table, key: Buffer): number {
-    const bytes = meta.getBinary(key)
+  #counter(state: State, key: Buffer): number {
+    const bytes = state.tables.meta.get(key, state)
     const next = bytes === undefined ? 1 : Number(bytes.toString())
     if (!Number.isSafeInteger(next) || next < 1) {
       this.found('meta', `${key.toString()} is no number`)
@@ -144,10 +165,10 @@ class Walk {
     return next
   }
 
-  #topicRows(table: Table, nextTopic: number): ReadonlyMap<number, TopicRow> {
+  #topicRows({ tables, transaction }: State, nextTopic: number): ReadonlyMap<number, TopicRow> {
     this.enter('topics')
     const rows = new Map<number, TopicRow>()
-    for (const { key, value } of table.getRange({})) {
+    for (const { key, value } of tables.topics.getRange({ transaction })) {
       const name = key.toString()
       try {
         const row = parseTopicRow(value)
@@ -170,18 +191,13 @@ class Walk {
     return rows
   }
 
-  #topic(store: Store, topic: TopicRow): void {
-    for (let partition = 0; partition < topic.partitions; partition++) {
+  async #topic(state: State, topic: TopicRow): Promise<void> {
+    for (let partition = 0; partition < topic.partitions && !this.#isOver; partition++) {
       const where = `${topic.name}/${partition}`
       this.enter(where)
       try {
-        const bytes = store.tables.partitions.getBinary(partitionKey(topic.number, partition))
-        this.#partition(
-          store.tables.records,
-          topic,
-          partition,
-          bytes === undefined ? emptyPartition : decodePartition(bytes),
-        )
+        const bytes = state.tables.partitions.get(partitionKey(topic.number, partition), state)
+        await this.#partition(state, topic, partition, bytes === undefined ? emptyPartition : decodePartition(bytes))
       } catch (error) {
         this.found(where, `cannot be read: ${reasonOf(error)}`)
       }
@@ -189,7 +205,12 @@ class Walk {
   }
 
   /** Exactly the offsets from start to end, times and sizes growing. */
-  #partition(records: Table, topic: TopicRow, partition: number, row: PartitionRow): void {
+  async #partition(
+    { tables, transaction }: State,
+    topic: TopicRow,
+    partition: number,
+    row: PartitionRow,
+  ): Promise<void> {
     const place: RecordPlace = { topic: topic.name, topicId: topic.topicId, partition }
     const where = `${topic.name}/${partition}`
     if (row.start > row.end) this.found(where, 'its start lies behind its end')
@@ -197,7 +218,8 @@ class Walk {
     let bytesBefore: number | undefined
     let lastTimeMs = 0
     const range = { start: recordKey(topic.number, partition, 0), end: partitionKey(topic.number, partition + 1) }
-    for (const { key, value } of records.getRange(range)) {
+    for (const { key, value } of tables.records.getRange({ ...range, transaction })) {
+      if (this.#isPauseDue() && !(await this.#goesOn())) return
       const offset = splitKey(key)?.number
       if (offset === undefined) {
         this.found(where, 'a key is damaged')
@@ -228,6 +250,15 @@ class Walk {
     else if (bytesBefore !== undefined && bytesBefore !== row.bytesEnd) this.found(where, 'its size count is wrong')
   }
 
+  #isPauseDue(): boolean {
+    return this.#options.pause !== undefined && this.#records > 0 && this.#records % pauseEvery === 0
+  }
+
+  async #goesOn(): Promise<boolean> {
+    this.#isOver = (await this.#options.pause?.()) === false
+    return !this.#isOver
+  }
+
   #record(place: RecordPlace, at: string, record: BrokerRecord): void {
     const header = record.header === null ? undefined : decodeRecordHeader(record.header)
     if (record.header !== null && header === undefined) this.found(at, 'its header is damaged')
@@ -240,18 +271,18 @@ class Walk {
   }
 
   /** Records of topics and partitions that do not exist; those of a deleted topic are on their way out. */
-  #strays(store: Store, known: ReadonlyMap<number, TopicRow>): void {
+  #strays({ tables, transaction }: State, known: ReadonlyMap<number, TopicRow>): void {
     this.enter('records')
     let from = topicKey(0)
     for (;;) {
-      const [key] = [...store.tables.records.getKeys({ start: from, limit: 1 })]
+      const [key] = [...tables.records.getKeys({ start: from, limit: 1, transaction })]
       if (key === undefined) return
       const split = splitKey(key)
       if (split === undefined) {
         this.found('records', 'a key is damaged')
         return
       }
-      const gone = store.tables.gone.getBinary(topicKey(split.topic)) !== undefined
+      const gone = tables.gone.get(topicKey(split.topic), { transaction }) !== undefined
       const partitions = known.get(split.topic)?.partitions ?? 0
       if (split.partition >= partitions && !gone) {
         this.found(
@@ -263,9 +294,9 @@ class Walk {
     }
   }
 
-  #identities(table: Table, nextPid: number): void {
+  #identities({ tables, transaction }: State, nextPid: number): void {
     this.enter('identities')
-    for (const { key, value } of table.getRange({})) {
+    for (const { key, value } of tables.identities.getRange({ transaction })) {
       try {
         if (decodeIdentity(value).pid >= nextPid)
           this.found('identities', `${key.toString()} has a number not yet given`)
@@ -275,16 +306,16 @@ class Walk {
     }
   }
 
-  #producers(store: Store, known: ReadonlyMap<number, TopicRow>): void {
+  #producers({ tables, transaction }: State, known: ReadonlyMap<number, TopicRow>): void {
     this.enter('producers')
-    for (const { key, value } of store.tables.producers.getRange({})) {
+    for (const { key, value } of tables.producers.getRange({ transaction })) {
       const split = splitKey(key)
       const topic = split === undefined ? undefined : known.get(split.topic)
       if (split === undefined || topic === undefined) continue
       const where = `${topic.name}/${split.partition}`
       try {
         const last = decodeProducer(value).batches.at(-1)
-        const bytes = store.tables.partitions.getBinary(partitionKey(split.topic, split.partition))
+        const bytes = tables.partitions.get(partitionKey(split.topic, split.partition), { transaction })
         const end = bytes === undefined ? 0 : decodePartition(bytes).end
         if (last !== undefined && last.baseOffset + last.count > end) {
           this.found(where, `producer ${split.number} has numbers behind the end`)

@@ -6,7 +6,8 @@ import { afterEach, beforeEach, describe, expect, it } from 'vitest'
 import { systemClock } from '../../../src/adapters/clock/system-clock.ts'
 import { checkDataDir } from '../../../src/adapters/embedded/check.ts'
 import { partitionKey, recordKey } from '../../../src/adapters/embedded/layout.ts'
-import { walkDataDir } from '../../../src/adapters/embedded/walk.ts'
+import { pauseEvery, walkDataDir } from '../../../src/adapters/embedded/walk.ts'
+import { parseTopicName } from '../../../src/protocol/ids.ts'
 import { encodeRecordHeader } from '../../../src/protocol/record-header.ts'
 import { at, openReal, openWriter, put, readRecords, tempDir, topic } from './temp-dir.ts'
 
@@ -99,6 +100,46 @@ describe('a look at a data folder', () => {
     writeFileSync(verifier, 'export const verifyRecord = (place, record) => record.offset === 2 ? "wrong" : undefined')
     const inChild = await checkDataDir(dir, { clock: systemClock, verifierModule: new URL(`file://${verifier}`) })
     expect(inChild.findings).toEqual([{ where: 't/0@2', what: 'wrong' }])
+  })
+
+  describe('that lets others run', () => {
+    /** So many that it pauses twice at least. */
+    const many = 2 * pauseEvery + 1
+
+    beforeEach(async () => {
+      const log = await openReal(dir)
+      const writer = await openWriter(log)
+      const records = Array.from({ length: many }, () => ({ key: null, value: new Uint8Array(1), header: null }))
+      await writer.append(at, records)
+      await log.close()
+    })
+
+    it('Given records and topics come meanwhile, then it sees the folder as it was', async () => {
+      const before = await walkDataDir(dir)
+      const log = await openReal(dir)
+      const writer = await openWriter(log)
+      let pauses = 0
+      const report = await walkDataDir(dir, {
+        pause: async () => {
+          pauses += 1
+          await put(writer, `meanwhile ${pauses}`, 3_000)
+          const other = parseTopicName(`other-${pauses}`)
+          await log.createTopic({ name: other, partitions: 1, format: 'sealed', retentionMs: 3_600_000 })
+          await put(writer, 'its first', 10, { topic: other, partition: 0 })
+          return true
+        },
+      })
+      await log.close()
+      expect(pauses).toBeGreaterThanOrEqual(2)
+      expect(report).toEqual(before)
+      expect((await walkDataDir(dir)).records).toBe(before.records + 2 * pauses)
+    })
+
+    it('Given it is asked to end, then it ends there, and what it did not see is no finding', async () => {
+      let pauses = 0
+      const report = await walkDataDir(dir, { pause: async () => ++pauses < 2 })
+      expect([pauses, report.records, report.findings]).toEqual([2, 2 * pauseEvery, []])
+    })
   })
 
   it('Given a header that is none, then it is named', async () => {
