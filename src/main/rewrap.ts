@@ -1,6 +1,7 @@
 // Owns: `trunkline keys rewrap`: every wrapped data key that a log holds, once, into the re-wrapped keys beside its keyring;
 // and looking whether those are sound.
-// 1. At most `distinctMax` keys are remembered, and `pendingMax` wait; more is refused, and what was added stays.
+// 1. At most `distinctMax` keys are remembered, of KEKs that are not current; `pendingMax` wait. More is refused, and what was
+//    found until then is added.
 // 2. Each batch is one change under the keyring's lock, so gateways and other commands go on, and a run that is ended between
 //    two is repeated. `signal` is looked at there, never inside a change.
 // Leaves out: walking a log (rewrap-walks.ts), what adding means (adapters/keyring/rewrap-edits.ts).
@@ -13,15 +14,15 @@ import { KeyringProvider } from '../adapters/keyring/keyring-provider.ts'
 import { added, type LeftKeys, movedOn, type RewrapStep, type WrappedKey } from '../adapters/keyring/rewrap-edits.ts'
 import { rewrappedMax } from '../adapters/keyring/rewrapped-keys.ts'
 import { readSealedHeader } from '../crypto/block-opener.ts'
+import type { KeyProvider } from '../ports/key-provider.ts'
 import { TrunklineError } from '../protocol/errors.ts'
 import type { TopicId } from '../protocol/ids.ts'
 import { tenantOfLogTopic } from '../protocol/tenant-topics.ts'
 
 const pendingMax = 10_000
-const distinctMax = 4 * rewrappedMax
 
 export interface RewrapReport {
-  /** Distinct wrapped keys that the log holds. */
+  /** Distinct wrapped keys that the log holds, under KEKs that are not current. */
   readonly met: number
   readonly added: number
   readonly movedOn: number
@@ -37,8 +38,15 @@ export interface RewrapReport {
 export type LogWalk = (found: FoundKeys, flush: () => Promise<void>, signal: AbortSignal) => Promise<readonly Finding[]>
 
 export class FoundKeys {
+  readonly #keys: Pick<KeyProvider, 'isCurrent'>
+  readonly #distinctMax: number
   readonly #seen = new Set<string>()
   #pending: WrappedKey[] = []
+
+  constructor(keys: Pick<KeyProvider, 'isCurrent'>, distinctMax = 4 * rewrappedMax) {
+    this.#keys = keys
+    this.#distinctMax = distinctMax
+  }
 
   get met(): number {
     return this.#seen.size
@@ -53,11 +61,14 @@ export class FoundKeys {
     const header = headerOf(value)
     if (header?.topicId !== topicId) return
     const { kekId, wrapped } = header
+    const tenant = tenantOfLogTopic(topic)
+    if (this.#keys.isCurrent(kekId, { topicId, tenant })) return
     const name = `${kekId} ${topicId} ${Buffer.from(wrapped).toString('latin1')}`
     if (this.#seen.has(name)) return
-    if (this.#seen.size >= distinctMax) throw new KeyEditRefused(`the log holds more than ${distinctMax} data keys`)
+    if (this.#seen.size >= this.#distinctMax)
+      throw new KeyEditRefused(`the log holds more than ${this.#distinctMax} data keys under old KEKs`)
     this.#seen.add(name)
-    this.#pending.push({ kekId, wrapped, topicId, tenant: tenantOfLogTopic(topic) })
+    this.#pending.push({ kekId, wrapped, topicId, tenant })
   }
 
   /** At most `pendingMax`. */
@@ -71,7 +82,6 @@ export async function rewrapLog(
   walk: LogWalk,
   { keyring, source, signal }: { readonly keyring: string; readonly source: KeySource; readonly signal: AbortSignal },
 ): Promise<RewrapReport> {
-  const found = new FoundKeys()
   const left = new Map<string, LeftKeys>()
   const note = (step: RewrapStep): number => {
     for (const [why, { count, error }] of step.left)
@@ -84,6 +94,7 @@ export async function rewrapLog(
     more = step.more
     movedOnCount += more ? step.done : note(step)
   }
+  const found = new FoundKeys(await currentKeks(keyring, source))
   let addedCount = 0
   const addPending = async (): Promise<boolean> => {
     const batch = found.take()
@@ -97,8 +108,20 @@ export async function rewrapLog(
   const flush = async (): Promise<void> => {
     if (found.isMany) await addPending()
   }
-  const unread = signal.aborted ? [] : await walk(found, flush, signal)
-  while (!signal.aborted && (await addPending()));
+  const finish = async (): Promise<void> => {
+    while (!signal.aborted && (await addPending()));
+  }
+  const walked = async (): Promise<readonly Finding[]> => {
+    try {
+      return await walk(found, flush, signal)
+    } catch (thrown) {
+      // A run that is repeated gets further than this one.
+      await finish()
+      throw thrown
+    }
+  }
+  const unread = signal.aborted ? [] : await walked()
+  await finish()
   return { met: found.met, added: addedCount, movedOn: movedOnCount, left, unread, stopped: signal.aborted }
 }
 
@@ -136,6 +159,13 @@ export async function checkRewrapped(keyring: string, { random }: KeySource): Pr
   } finally {
     wipeKeyring(ring)
   }
+}
+
+/** As they are now: a rotation meanwhile is for the next run. It holds no key. */
+async function currentKeks(keyring: string, { random }: KeySource): Promise<Pick<KeyProvider, 'isCurrent'>> {
+  const ring = parseKeyring(await readKeyFile(keyring))
+  wipeKeyring(ring)
+  return new KeyringProvider(keyring, ring, random)
 }
 
 /** The provider is of the ring as it is under the lock, and is gone behind it. */

@@ -100,7 +100,7 @@ async function ofKafka({ config: configFile, file }: RewrapOptions, signal: Abor
 
 function tellReport({ met, added, movedOn, left, unread }: RewrapReport): void {
   tell(
-    `looked at ${counted(met, 'data key')}: ${counted(added, 'key')} re-wrapped, ${movedOn} of earlier runs moved on`,
+    `looked at ${counted(met, 'data key')} under old KEKs: ${counted(added, 'key')} re-wrapped, ${movedOn} of earlier runs moved on`,
   )
   for (const [why, { count }] of left) tell(`${counted(count, 'key')} left: ${oneLine(why)}`)
   for (const { where, what } of unread) tell(`not read: ${oneLine(where)}: ${oneLine(what)}`)

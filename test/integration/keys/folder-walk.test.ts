@@ -28,7 +28,11 @@ afterEach(async () => rm(dir, { recursive: true }))
 /** How often keys could be added. */
 async function walked(flush: (flushes: number) => Promise<void>, signal = new AbortController().signal) {
   let flushes = 0
-  const unread = await folderWalk(dir)(new FoundKeys(), async () => await flush(++flushes), signal)
+  const unread = await folderWalk(dir)(
+    new FoundKeys({ isCurrent: () => false }),
+    async () => await flush(++flushes),
+    signal,
+  )
   return { flushes, unread }
 }
 

@@ -22,7 +22,7 @@ import { type RewrappedKey, RewrappedKeys, rewrappedBytes } from '../../../src/a
 import { SeededRandom } from '../../../src/adapters/random/seeded-random.ts'
 import { BlockOpener, readSealedHeader } from '../../../src/crypto/block-opener.ts'
 import { BlockSealer } from '../../../src/crypto/block-sealer.ts'
-import { checkRewrapped, type RewrapReport, rewrapLog } from '../../../src/main/rewrap.ts'
+import { checkRewrapped, FoundKeys, type RewrapReport, rewrapLog } from '../../../src/main/rewrap.ts'
 import type { TopicId } from '../../../src/protocol/ids.ts'
 import { blockOf, errorOf, place, topicA, topicB } from './crypto-fixtures.ts'
 
@@ -179,6 +179,38 @@ describe('a KEK whose keys were re-wrapped', () => {
     const found = blocks.map((sealed) => ({ ...readSealedHeader(sealed), tenant: 'acme' }))
     const step = await added(keyring, RewrappedKeys.none(keyring.ringId), found, 1)
     expect([step.done, step.more]).toEqual([1, true])
+  })
+})
+
+describe('a log with more data keys than a run remembers', () => {
+  const foundIn = (found: FoundKeys, blocks: typeof log): void => {
+    for (const { topic, sealed } of blocks) found.add(topic, topics[topic], sealed)
+  }
+
+  test('given most of them are under the current KEK, then those do not count', async () => {
+    const old = await seal()
+    const lasting = new FoundKeys(keyring, 1)
+    await edit(rotateKek(source))
+    await seal()
+    await seal('tl-acme.other')
+    foundIn(lasting, log)
+    expect(lasting.take().map(({ kekId }) => kekId)).toEqual([kekOf(old)])
+    await edit(rotateKek(source))
+    expect(() => foundIn(lasting, log)).toThrow('more than 1 data keys under old KEKs')
+  })
+
+  test('given the walk fails on its way, then what it had found is re-wrapped', async () => {
+    await seal()
+    await edit(rotateKek(source))
+    const failing = rewrapLog(
+      async (found) => {
+        foundIn(found, log)
+        throw new Error('away')
+      },
+      { keyring: path, source, signal: new AbortController().signal },
+    )
+    await expect(failing).rejects.toThrow('away')
+    expect(await checkRewrapped(path, source)).toMatchObject({ count: 1 })
   })
 })
 
