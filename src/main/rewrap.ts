@@ -2,24 +2,27 @@
 // and looking whether those are sound.
 // 1. At most `distinctMax` keys are remembered, of KEKs that are not current; `pendingMax` wait. More is refused, and what was
 //    found until then is added.
-// 2. Each batch is one change under the keyring's lock, so gateways and other commands go on, and a run that is ended between
-//    two is repeated. `signal` is looked at there, never inside a change.
+// 2. Each batch is one change under the keyring's lock, and the lock is left alone for `turnMs` behind it, so gateways and
+//    other commands go on, and a run that is ended between two is repeated. `signal` is looked at there, never inside a change.
 // Leaves out: walking a log (rewrap-walks.ts), what adding means (adapters/keyring/rewrap-edits.ts).
 import type { Finding } from '../adapters/embedded/walk.ts'
-import { readKeyFile } from '../adapters/keyring/key-files.ts'
+import { lockRetryMs, readKeyFile } from '../adapters/keyring/key-files.ts'
 import { parseKeyring, wipeKeyring } from '../adapters/keyring/keyring-content.ts'
 import { KeyEditRefused, type KeySource } from '../adapters/keyring/keyring-edits.ts'
 import { changeRewrapped, readRewrapped, rewrappedPathOf } from '../adapters/keyring/keyring-file.ts'
 import { KeyringProvider } from '../adapters/keyring/keyring-provider.ts'
 import { added, type LeftKeys, movedOn, type RewrapStep, type WrappedKey } from '../adapters/keyring/rewrap-edits.ts'
-import { rewrappedMax } from '../adapters/keyring/rewrapped-keys.ts'
+import { type RewrappedKeys, rewrappedMax } from '../adapters/keyring/rewrapped-keys.ts'
 import { readSealedHeader } from '../crypto/block-opener.ts'
+import { sleep } from '../ports/clock.ts'
 import type { KeyProvider } from '../ports/key-provider.ts'
 import { TrunklineError } from '../protocol/errors.ts'
 import type { TopicId } from '../protocol/ids.ts'
 import { tenantOfLogTopic } from '../protocol/tenant-topics.ts'
 
 const pendingMax = 10_000
+/** Whoever waits for the lock looks at it several times meanwhile. */
+const turnMs = 4 * lockRetryMs
 
 export interface RewrapReport {
   /** Distinct wrapped keys that the log holds, under KEKs that are not current. */
@@ -88,9 +91,15 @@ export async function rewrapLog(
       left.set(why, { count: (left.get(why)?.count ?? 0) + count, error })
     return step.done
   }
+  let isFirst = true
+  const changed = async (change: Change): Promise<RewrapStep> => {
+    if (!isFirst) await sleep(source.clock, turnMs, signal)
+    isFirst = false
+    return await changeWith(keyring, source, change)
+  }
   let movedOnCount = 0
   for (let more = true; more && !signal.aborted; ) {
-    const step = await changeWith(keyring, source, movedOn)
+    const step = await changed(movedOn)
     more = step.more
     movedOnCount += more ? step.done : note(step)
   }
@@ -99,7 +108,7 @@ export async function rewrapLog(
   const addPending = async (): Promise<boolean> => {
     const batch = found.take()
     if (batch.length === 0) return false
-    const step = await changeWith(keyring, source, (keys, rewrapped) => added(keys, rewrapped, batch))
+    const step = await changed((keys, rewrapped) => added(keys, rewrapped, batch))
     addedCount += note(step)
     if (step.more)
       throw new KeyEditRefused(`${rewrappedPathOf(keyring)} is full: ${rewrappedMax} keys, or too many topics`)
@@ -161,6 +170,8 @@ export async function checkRewrapped(keyring: string, { random }: KeySource): Pr
   }
 }
 
+type Change = (keys: KeyringProvider, rewrapped: RewrappedKeys) => Promise<RewrapStep>
+
 /** As they are now: a rotation meanwhile is for the next run. It holds no key. */
 async function currentKeks(keyring: string, { random }: KeySource): Promise<Pick<KeyProvider, 'isCurrent'>> {
   const ring = parseKeyring(await readKeyFile(keyring))
@@ -169,11 +180,7 @@ async function currentKeks(keyring: string, { random }: KeySource): Promise<Pick
 }
 
 /** The provider is of the ring as it is under the lock, and is gone behind it. */
-function changeWith(
-  keyring: string,
-  source: KeySource,
-  change: (keys: KeyringProvider, ...rest: [Parameters<typeof movedOn>[1]]) => Promise<RewrapStep>,
-): Promise<RewrapStep> {
+function changeWith(keyring: string, source: KeySource, change: Change): Promise<RewrapStep> {
   return changeRewrapped(keyring, source, (ring, rewrapped) =>
     change(new KeyringProvider(keyring, ring, source.random), rewrapped),
   )

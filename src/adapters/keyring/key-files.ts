@@ -26,7 +26,7 @@ const otherThanOwner = 0o077
 const suffixSize = 8
 /** A change takes milliseconds. */
 const lockWaitMs = 5_000
-const lockRetryMs = 50
+export const lockRetryMs = 50
 
 /** Errors: KEYRING_MISSING, KEYRING_UNREADABLE, KEYRING_WRONG. The caller closes the keys. */
 export function loadOrCreateGatewayKeys(path: string, options: KeyFileOptions): Promise<GatewayKeys> {

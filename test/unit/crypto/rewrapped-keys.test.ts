@@ -1,5 +1,5 @@
 // Re-wrapped keys beside a keyring: what opens by them, what does not any more, and what nobody can slip in.
-import { copyFile, mkdtemp, readFile, rm, writeFile } from 'node:fs/promises'
+import { access, copyFile, mkdtemp, readFile, rm, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterEach, beforeEach, describe, expect, test } from 'vitest'
@@ -28,7 +28,19 @@ import { blockOf, errorOf, place, topicA, topicB } from './crypto-fixtures.ts'
 
 const topics = { 'tl-acme.orders': topicA, 'tl-acme.other': topicB } as const
 const random = new SeededRandom('re-wrapped keys')
-const source = { random, clock: { nowMs: () => 1_000_000, monotonicMs: () => 0, after: () => ({ cancel: () => {} }) } }
+/** What others do while somebody pauses. */
+let meanwhile: () => Promise<unknown>
+const source = {
+  random,
+  clock: {
+    nowMs: () => 1_000_000,
+    monotonicMs: () => 0,
+    after: (_delayMs: number, callback: () => void) => {
+      void meanwhile().then(callback)
+      return { cancel: () => {} }
+    },
+  },
+}
 let clock: SimulatedClock
 let folder: string
 let path: string
@@ -43,6 +55,7 @@ beforeEach(async () => {
   folder = await mkdtemp(join(tmpdir(), 'trunkline-rewrap-'))
   path = join(folder, 'keyring.json')
   log = []
+  meanwhile = async () => {}
   await openKeyring(path, { create: true, random, clock })
   await start()
 })
@@ -145,6 +158,25 @@ describe('a KEK whose keys were re-wrapped', () => {
     await edit(shredKek(second, false))
     await start()
     expect([await open(first), await open(later)]).toEqual(['none', 'none'])
+  })
+
+  test('given another command waits, then it has a turn between two changes of a run', async () => {
+    const before = await seal()
+    await edit(rotateKek(source))
+    const lock: string[] = []
+    meanwhile = async () => {
+      lock.push(
+        await access(`${path}.lock`).then(
+          () => 'held',
+          () => 'free',
+        ),
+      )
+      if (lock.length === 1) await changeKeyring(path, source, bindTopic(source, topicB, 'other'))
+    }
+    expect(await rewrap()).toEqual({ added: 1, movedOn: 0, left: [] })
+    expect(lock).toEqual(['free'])
+    expect(await open(before)).toBe('none')
+    expect(await readFile(path, 'utf8')).toContain('"topic": "other"')
   })
 
   test('given a run that finds nothing new, then the file stays as it is, byte for byte', async () => {
