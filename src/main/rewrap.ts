@@ -37,6 +37,14 @@ export interface RewrapReport {
   readonly stopped: boolean
 }
 
+export interface RewrapOptions {
+  readonly keyring: string
+  readonly source: KeySource
+  readonly signal: AbortSignal
+  /** Around each change: whoever may end the process keeps it until then, since a change that is cut leaves its lock. */
+  readonly hold: (change: () => Promise<RewrapStep>) => Promise<RewrapStep>
+}
+
 /** Gives every record's value to `found`, and calls `flush` wherever it can wait. Answers what it could not read. */
 export type LogWalk = (found: FoundKeys, flush: () => Promise<void>, signal: AbortSignal) => Promise<readonly Finding[]>
 
@@ -83,7 +91,7 @@ export class FoundKeys {
 /** Errors: KEYRING_…, KeyEditRefused (too many), and those of the walk. */
 export async function rewrapLog(
   walk: LogWalk,
-  { keyring, source, signal }: { readonly keyring: string; readonly source: KeySource; readonly signal: AbortSignal },
+  { keyring, source, signal, hold }: RewrapOptions,
 ): Promise<RewrapReport> {
   const left = new Map<string, LeftKeys>()
   const note = (step: RewrapStep): number => {
@@ -95,7 +103,7 @@ export async function rewrapLog(
   const changed = async (change: Change): Promise<RewrapStep> => {
     if (!isFirst) await sleep(source.clock, turnMs, signal)
     isFirst = false
-    return await changeWith(keyring, source, change)
+    return await hold(() => changeWith(keyring, source, change))
   }
   let movedOnCount = 0
   for (let more = true; more && !signal.aborted; ) {

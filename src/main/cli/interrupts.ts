@@ -1,4 +1,5 @@
-// Owns: what Ctrl-C and SIGTERM do to a command: the first asks it to finish what it has, the next one ends it at once.
+// Owns: what Ctrl-C and SIGTERM do to a command: the first asks it to finish what it has, the next one ends it at once, or
+// behind the work that must not be cut (`hold`).
 // 1. `npm run` and `npx` pass a signal on that the terminal has already sent to the whole group: what follows the first
 //    within `echoMs` is the same key press.
 import type { Clock } from '../../ports/clock.ts'
@@ -30,6 +31,8 @@ export class Interrupts {
   readonly #handlers: InterruptHandlers
   readonly #source: SignalSource
   #first: { readonly name: Caught; readonly atMs: number } | undefined
+  #second: Caught | undefined
+  #held = 0
 
   /** Listens until `stop()`. */
   constructor(clock: Clock, handlers: InterruptHandlers = {}, source: SignalSource = processSignals) {
@@ -50,6 +53,17 @@ export class Interrupts {
     return this.#first.name === 'SIGINT' ? exitCode.interrupted : exitCode.terminated
   }
 
+  /** Short work that leaves something behind when it is cut: the process ends behind it, not inside. */
+  async hold<T>(work: () => Promise<T>): Promise<T> {
+    this.#held += 1
+    try {
+      return await work()
+    } finally {
+      this.#held -= 1
+      this.#endIfAsked()
+    }
+  }
+
   stop(): void {
     for (const name of caught) this.#source.off(name, this.#take)
   }
@@ -64,8 +78,14 @@ export class Interrupts {
       return
     }
     if (nowMs - this.#first.atMs < echoMs) return
+    this.#second = name
+    this.#endIfAsked()
+  }
+
+  #endIfAsked(): void {
+    if (this.#second === undefined || this.#held > 0) return
     this.#handlers.onSecond?.()
-    this.#source.exit(name === 'SIGINT' ? exitCode.interrupted : exitCode.terminated)
+    this.#source.exit(this.#second === 'SIGINT' ? exitCode.interrupted : exitCode.terminated)
   }
 }
 

@@ -1,13 +1,13 @@
 // Owns: `trunkline keys rewrap`: what old KEKs wrapped, wrapped once more by the current ones, while gateways run.
 // 1. It ends with 0 only when nothing is left under an old KEK that could be read with it.
-// 2. The first SIGINT ends it behind the change at hand: a lock is never left behind.
+// 2. A SIGINT, also the second, ends it behind the change at hand: a lock is never left behind.
 // Leaves out: the work (../rewrap.ts), which keyring (key-file-choice.ts).
 import { resolve } from 'node:path'
 import type { Command } from 'commander'
 import { systemClock } from '../../adapters/clock/system-clock.ts'
 import { systemRandom } from '../../adapters/random/system-random.ts'
 import { TrunklineError } from '../../protocol/errors.ts'
-import type { RewrapReport } from '../rewrap.ts'
+import type { RewrapReport, rewrapLog } from '../rewrap.ts'
 import { findDevFile } from './dev-file.ts'
 import { exitCode } from './exit-codes.ts'
 import { CommandFailure, oneLine, QuietEnd } from './failure.ts'
@@ -52,8 +52,7 @@ async function runRewrap(options: RewrapOptions): Promise<void> {
     throw new CommandFailure(exitCode.usage, '--config goes with --kafka')
   const interrupts = new Interrupts(systemClock)
   try {
-    const report =
-      options.kafka === true ? await ofKafka(options, interrupts.signal) : await ofFolder(options, interrupts.signal)
+    const report = options.kafka === true ? await ofKafka(options, interrupts) : await ofFolder(options, interrupts)
     tellReport(report)
     if (report.stopped) {
       tell('stopped: what was done stays; the same command goes on')
@@ -67,17 +66,17 @@ async function runRewrap(options: RewrapOptions): Promise<void> {
   }
 }
 
-async function ofFolder({ dataDir, ...options }: RewrapOptions, signal: AbortSignal): Promise<RewrapReport> {
+async function ofFolder({ dataDir, ...options }: RewrapOptions, interrupts: Interrupts): Promise<RewrapReport> {
   const folder = process.cwd()
   const ofDev = findDevFile(folder)?.content.dataDir
   const dir = dataDir === undefined ? ofDev : resolve(folder, dataDir)
   if (dir === undefined) throw new CommandFailure(exitCode.usage, 'no events are known: give --data-dir, or --kafka')
   const keyring = keyFileOf(options, folder, dir)
   const [{ rewrapLog }, { folderWalk }] = await Promise.all([import('../rewrap.ts'), import('../rewrap-walks.ts')])
-  return await edited(() => rewrapLog(folderWalk(dir), { keyring, source, signal }))
+  return await edited(() => rewrapLog(folderWalk(dir), underSignals(keyring, interrupts)))
 }
 
-async function ofKafka({ config: configFile, file }: RewrapOptions, signal: AbortSignal): Promise<RewrapReport> {
+async function ofKafka({ config: configFile, file }: RewrapOptions, interrupts: Interrupts): Promise<RewrapReport> {
   const [{ loadConfig }, { logReaderRole }] = await Promise.all([
     import('../../config/load-config.ts'),
     import('../../config/roles.ts'),
@@ -92,10 +91,15 @@ async function ofKafka({ config: configFile, file }: RewrapOptions, signal: Abor
   ])
   const log = await openLogToRead(config, source)
   try {
-    return await edited(() => rewrapLog(logWalk(log, systemClock), { keyring, source, signal }))
+    return await edited(() => rewrapLog(logWalk(log, systemClock), underSignals(keyring, interrupts)))
   } finally {
     await log.close()
   }
+}
+
+/** Invariant 2. */
+function underSignals(keyring: string, interrupts: Interrupts): Parameters<typeof rewrapLog>[1] {
+  return { keyring, source, signal: interrupts.signal, hold: (change) => interrupts.hold(change) }
 }
 
 function tellReport({ met, added, movedOn, left, unread }: RewrapReport): void {

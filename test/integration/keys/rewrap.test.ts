@@ -14,6 +14,7 @@ import type { RawSession } from '../../support/raw-client.ts'
 import { blockOf, eventsOf, Harness, text } from '../sessions/harness.ts'
 
 const source = { clock: systemClock, random: systemRandom }
+const atOnce = <T>(change: () => Promise<T>): Promise<T> => change()
 const both = { step: { kind: 'both' }, topic: undefined } as const
 
 let at: Harness
@@ -42,7 +43,7 @@ async function rotate(): Promise<void> {
 }
 
 async function rewrap(walk: LogWalk = folderWalk(at.dir)): Promise<number> {
-  const report = await rewrapLog(walk, { keyring, source, signal: new AbortController().signal })
+  const report = await rewrapLog(walk, { keyring, source, signal: new AbortController().signal, hold: atOnce })
   expect([report.unread, [...report.left]]).toEqual([[], []])
   return report.added
 }
@@ -143,7 +144,12 @@ describe('an old KEK', () => {
     await inUse()
     expect(await readOn('secret')).toEqual(['KEY_SHREDDED', 'KEY_SHREDDED'])
     await rotate()
-    const run = await rewrapLog(folderWalk(at.dir), { keyring, source, signal: new AbortController().signal })
+    const run = await rewrapLog(folderWalk(at.dir), {
+      keyring,
+      source,
+      signal: new AbortController().signal,
+      hold: atOnce,
+    })
     expect([run.added, run.met]).toEqual([1, 2])
     await at.restart()
     expect(await readOn('secret')).toEqual(['KEY_SHREDDED', 'KEY_SHREDDED'])
@@ -158,7 +164,9 @@ describe('walking a log', () => {
     await at.publish('one', blockOf(0, 'c'))
     await rotate()
     const met = (walk: LogWalk): Promise<number> =>
-      rewrapLog(walk, { keyring, source, signal: new AbortController().signal }).then((report) => report.met)
+      rewrapLog(walk, { keyring, source, signal: new AbortController().signal, hold: atOnce }).then(
+        (report) => report.met,
+      )
     expect(await met(folderWalk(at.dir))).toBe(3)
     await at.restart(async () => {
       const log = await openEmbeddedLog({ dir: join(at.dir, 'log'), ...source, topicsMax: 100, onProblem: () => {} })
@@ -171,7 +179,7 @@ describe('walking a log', () => {
   it('given it was stopped before it began, then nothing is changed and it says so', async () => {
     await at.publish('orders', blockOf(0, 'a'))
     await rotate()
-    const report = await rewrapLog(folderWalk(at.dir), { keyring, source, signal: AbortSignal.abort() })
+    const report = await rewrapLog(folderWalk(at.dir), { keyring, source, signal: AbortSignal.abort(), hold: atOnce })
     expect([report.stopped, report.added, await checkRewrapped(keyring, source)]).toEqual([true, 0, undefined])
   })
 })

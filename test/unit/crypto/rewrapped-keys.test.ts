@@ -1,5 +1,5 @@
 // Re-wrapped keys beside a keyring: what opens by them, what does not any more, and what nobody can slip in.
-import { access, copyFile, mkdtemp, readFile, rm, writeFile } from 'node:fs/promises'
+import { access, copyFile, mkdtemp, readdir, readFile, rm, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterEach, beforeEach, describe, expect, test } from 'vitest'
@@ -41,6 +41,7 @@ const source = {
     },
   },
 }
+const atOnce = <T>(change: () => Promise<T>): Promise<T> => change()
 let clock: SimulatedClock
 let folder: string
 let path: string
@@ -90,7 +91,7 @@ async function rewrap(): Promise<Pick<RewrapReport, 'added' | 'movedOn'> & { rea
       for (const { topic, sealed } of log) found.add(topic, topics[topic], sealed)
       return []
     },
-    { keyring: path, source, signal: new AbortController().signal },
+    { keyring: path, source, signal: new AbortController().signal, hold: atOnce },
   )
   await reload()
   return { added: report.added, movedOn: report.movedOn, left: [...report.left.keys()] }
@@ -179,6 +180,18 @@ describe('a KEK whose keys were re-wrapped', () => {
     expect(await readFile(path, 'utf8')).toContain('"topic": "other"')
   })
 
+  test('given a run whose changes are kept from it, then it changes nothing: all of them go through `hold`', async () => {
+    await seal()
+    await edit(rotateKek(source))
+    const before = await readdir(folder)
+    const hold = async (): Promise<never> => {
+      throw new Error('not now')
+    }
+    const run = rewrapLog(async () => [], { keyring: path, source, signal: new AbortController().signal, hold })
+    await expect(run).rejects.toThrow('not now')
+    expect(await readdir(folder)).toEqual(before)
+  })
+
   test('given a run that finds nothing new, then the file stays as it is, byte for byte', async () => {
     await seal()
     await edit(rotateKek(source))
@@ -239,7 +252,7 @@ describe('a log with more data keys than a run remembers', () => {
         foundIn(found, log)
         throw new Error('away')
       },
-      { keyring: path, source, signal: new AbortController().signal },
+      { keyring: path, source, signal: new AbortController().signal, hold: atOnce },
     )
     await expect(failing).rejects.toThrow('away')
     expect(await checkRewrapped(path, source)).toMatchObject({ count: 1 })

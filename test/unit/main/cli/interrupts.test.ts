@@ -92,4 +92,39 @@ describe('interrupts', () => {
     interrupts.stop()
     expect(signals.listeners.size).toBe(0)
   })
+
+  it('given a second one inside work that must not be cut, end behind that work, with the code of that signal', async () => {
+    const { signals, clock, heard, interrupts } = given()
+    let finish = (): void => {}
+    const work = interrupts.hold(() => new Promise<string>((resolve) => (finish = () => resolve('done'))))
+    signals.raise('SIGINT')
+    await clock.advance(1_000)
+    signals.raise('SIGTERM')
+    expect([signals.exits, heard]).toEqual([[], ['first SIGINT']])
+    finish()
+    expect(await work).toBe('done')
+    expect([signals.exits, heard]).toEqual([[143], ['first SIGINT', 'second']])
+  })
+
+  it('given such work that fails behind a second one, end all the same', async () => {
+    const { signals, clock, interrupts } = given()
+    const work = interrupts.hold(async () => {
+      signals.raise('SIGINT')
+      await clock.advance(1_000)
+      signals.raise('SIGINT')
+      throw new Error('failed')
+    })
+    await expect(work).rejects.toThrow('failed')
+    expect(signals.exits).toEqual([130])
+  })
+
+  it('given such work that was over before, leave the process alone, and end at once at the second one', async () => {
+    const { signals, clock, interrupts } = given()
+    signals.raise('SIGINT')
+    await interrupts.hold(async () => {})
+    expect(signals.exits).toEqual([])
+    await clock.advance(1_000)
+    signals.raise('SIGINT')
+    expect(signals.exits).toEqual([130])
+  })
 })
