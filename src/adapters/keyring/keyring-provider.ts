@@ -35,20 +35,28 @@ export interface KeyringOptions extends KeyFileOptions {
 
 const wrapVersion = 1
 const wrapLabel = 'tl1 wrap'
+/** Of a ring that changes while it is opened. */
+const readingsMax = 3
 
 /** Errors: KEYRING_MISSING, KEYRING_UNREADABLE, KEYRING_WRONG. The caller closes the provider. */
 export async function openKeyring(path: string, options: KeyringOptions): Promise<KeyringProvider> {
   const fresh = (): string => keyringText(freshKeyring(options.random, options.clock))
-  const content = await loadOrCreate(path, options, parseKeyring, fresh)
-  if (options.expectedRingId !== undefined && options.expectedRingId !== content.ringId) {
-    wipeKeyring(content)
-    throw new TrunklineError('KEYRING_WRONG', { details: { path } })
-  }
-  try {
-    return new KeyringProvider(path, content, options.random, await readRewrapped(path, () => content))
-  } catch (thrown) {
-    wipeKeyring(content)
-    throw thrown
+  const first = await loadOrCreate(path, options, parseKeyring, fresh)
+  for (let content = first, readings = 1; ; readings += 1) {
+    const ring = content
+    try {
+      if (options.expectedRingId !== undefined && options.expectedRingId !== ring.ringId)
+        throw new TrunklineError('KEYRING_WRONG', { details: { path } })
+      return new KeyringProvider(path, ring, options.random, await readRewrapped(path, () => ring))
+    } catch (thrown) {
+      wipeKeyring(ring)
+      if (readings >= readingsMax) throw thrown
+      // The re-wrapped keys may be sealed by a KEK that the ring got behind our reading.
+      content = parseKeyring(await readKeyFile(path))
+      if (content.revision !== ring.revision) continue
+      wipeKeyring(content)
+      throw thrown
+    }
   }
 }
 

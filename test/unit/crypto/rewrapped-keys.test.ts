@@ -1,10 +1,11 @@
 // Re-wrapped keys beside a keyring: what opens by them, what does not any more, and what nobody can slip in.
+import { writeFileSync } from 'node:fs'
 import { access, copyFile, mkdtemp, readdir, readFile, rm, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterEach, beforeEach, describe, expect, test } from 'vitest'
 import { SimulatedClock } from '../../../src/adapters/clock/simulated-clock.ts'
-import { parseKeyring } from '../../../src/adapters/keyring/keyring-content.ts'
+import { keyringText, parseKeyring } from '../../../src/adapters/keyring/keyring-content.ts'
 import {
   bindTopic,
   type KeyringEdit,
@@ -502,6 +503,54 @@ describe('files that are copied one after the other', () => {
     await keyring.reload()
     expect(refusals).toEqual([undefined, undefined])
     expect([await open(shredded), await open(old, topicB)]).toEqual(['KEY_SHREDDED', 'none'])
+  })
+})
+
+describe('a process that starts while the files are changed', () => {
+  /** The ring as the process reads it, and re-wrapped keys sealed by a KEK that it does not hold yet. */
+  async function between(): Promise<{ block: Uint8Array; before: string; now: string }> {
+    const block = await seal()
+    const before = await readFile(path, 'utf8')
+    await edit(rotateKek(source))
+    await rewrap()
+    const now = await readFile(path, 'utf8')
+    await writeFile(path, before)
+    return { block, before, now }
+  }
+
+  /** `change` runs behind each reading of the ring, ahead of the re-wrapped keys. */
+  const opened = (change: () => void): Promise<KeyringProvider> =>
+    openKeyring(path, {
+      create: false,
+      random,
+      clock,
+      get expectedRingId() {
+        change()
+        return undefined
+      },
+    })
+
+  test('given the ring it has read is replaced ahead of the re-wrapped keys, then it reads the ring again, and starts', async () => {
+    const { block, now } = await between()
+    const { kekId, wrapped } = readSealedHeader(block)
+    const started = await opened(() => writeFileSync(path, now))
+    expect(started.revision).toBe(parseKeyring(now).revision)
+    expect(started.refusalOf(kekId, { wrapped, context: { topicId: topicA, tenant: 'acme' } })).toBeUndefined()
+  })
+
+  test('given a ring that does not change, or changes for ever, then it is refused, at the latest behind three readings', async () => {
+    const { before } = await between()
+    let readings = 0
+    expect(await errorOf(() => opened(() => void (readings += 1)))).toBe('KEYRING_UNREADABLE')
+    expect(readings).toBe(1)
+    readings = 0
+    const changing = opened(() => {
+      readings += 1
+      const ring = parseKeyring(before)
+      writeFileSync(path, keyringText({ ...ring, revision: ring.revision + readings }))
+    })
+    expect(await errorOf(() => changing)).toBe('KEYRING_UNREADABLE')
+    expect(readings).toBe(3)
   })
 })
 
