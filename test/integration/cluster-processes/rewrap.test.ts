@@ -77,7 +77,10 @@ stackRequirement.describe('an old KEK of a cluster', () => {
     await inUse()
     await publish('five')
     const run = await keys('rewrap --kafka')
-    expect([run.code, run.stderr]).toEqual([0, expect.stringMatching(/looked at 1 data key under old KEKs: 1 key re-wrapped/)])
+    expect([run.code, run.stderr]).toEqual([
+      0,
+      expect.stringMatching(/looked at 1 data key under old KEKs: 1 key re-wrapped/),
+    ])
     for (const step of [`retire ${ring.current}`, `shred ${ring.current} --yes`])
       expect((await keys(step)).code, step).toBe(0)
     await inUse()
