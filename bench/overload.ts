@@ -206,6 +206,7 @@ export async function runOverload(): Promise<void> {
     TRUNKLINE_SESSIONS_MAX: '20000',
     // Nobody here renews what is idle while others flood.
     TRUNKLINE_SESSION_LEASE_MS: '3600000',
+    TRUNKLINE_CONCURRENT_REQUESTS_MAX: '1024',
   }
   const gateway = await startGatewayProcess({ dir, env })
   const pin = (pid: number, core: number): void =>

@@ -167,10 +167,10 @@ export const quotaSettings = {
     'Bytes of all requests that are under way in one API process. Above it only tenants below their even share are served.',
   ),
   concurrentRequestsMax: whole(
-    1,
+    0,
     1_000_000,
-    1_024,
-    'Requests that one API process works at once; fewer while its event loop is busy with them, down to 16. Others wait, each tenant for its turn.',
+    0,
+    'Requests that one API process works at once, such as 1024; fewer while its event loop is busy with them, down to 16. Others wait, each tenant for its turn. 0: all are worked as they come.',
   ),
   waitingRequestsMax: whole(
     1,

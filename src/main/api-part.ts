@@ -87,16 +87,16 @@ export async function startApiPart(options: ApiPartOptions): Promise<ApiPart> {
   const connectionLimits = { ...config, sharedAddresses }
   const { failedLoginsPerMinute } = config
   const failedLogins = new FailedLogins({ failedLoginsPerMinute, sharedAddresses, clock, metrics: limitMetrics })
-  const fairQueue = new FairQueue({
-    limit: new ConcurrencyLimit({
-      placesMax: config.concurrentRequestsMax,
-      clock,
-      metrics: concurrencyMetrics(registry.metrics),
-    }),
-    waitingMax: config.waitingRequestsMax,
-    clock,
-    metrics: fairQueueMetrics(registry.metrics),
-  })
+  const { concurrentRequestsMax: placesMax, waitingRequestsMax: waitingMax } = config
+  const fairQueue =
+    placesMax === 0
+      ? undefined
+      : new FairQueue({
+          limit: new ConcurrencyLimit({ placesMax, clock, metrics: concurrencyMetrics(registry.metrics) }),
+          waitingMax,
+          clock,
+          metrics: fairQueueMetrics(registry.metrics),
+        })
   const calls = new GatewayCalls({
     switchboard,
     gatewayKeys,

@@ -2,6 +2,8 @@
 // 1. A node goes when the last queue it has on a shard we can see goes; `onGone` then tells once.
 // 2. A queue that was deleted is never taken up again: a late "here" does not revive it.
 // 3. Losing sight of a shard says nothing about its nodes: they go when they are not heard for presenceTtlMs.
+// 4. A queue that was not heard may still be there, and take calls that are sent on the chance: whose it was is known until
+//    the broker tells that it has gone.
 import type { Clock } from '../../ports/clock.ts'
 import type { NodePresence } from '../../ports/switchboard.ts'
 import type { Incarnation } from '../../protocol/ids.ts'
@@ -23,6 +25,8 @@ export class PresenceTable {
   readonly #keys = new Map<string, Incarnation>()
   /** Shard and queue of what has gone. */
   readonly #deadQueues = new Set<string>()
+  /** Shard and queue of what was not heard for too long (invariant 4). */
+  readonly #silentQueues = new Map<string, Incarnation>()
   /** Nodes that went without a word, and when they were last seen. */
   readonly #lately = new Map<Incarnation, number>()
   readonly #listeners = new Set<(key: Incarnation) => void>()
@@ -47,6 +51,7 @@ export class PresenceTable {
     node.queues.set(shard, { queue, seenAtMs: nowMs })
     node.seenAtMs = nowMs
     this.#keys.set(nameOf(shard, queue), key)
+    this.#silentQueues.delete(nameOf(shard, queue))
     this.#lately.delete(key)
   }
 
@@ -80,7 +85,10 @@ export class PresenceTable {
       if (node.queues.size === 0 && node.seenAtMs <= dueMs) this.#gone(key, node, 'silent')
     }
     // Not remembered as dead: a node that was only frozen says "here" again.
-    for (const { queue } of silent) this.#forget(shard, queue, 'silent')
+    for (const { key, queue } of silent) {
+      this.#forget(shard, queue, 'silent')
+      if (this.#silentQueues.size < rememberedMax) this.#silentQueues.set(nameOf(shard, queue), key)
+    }
     for (const [key, seenAtMs] of this.#lately) if (seenAtMs <= dueMs) this.#lately.delete(key)
     return silent
   }
@@ -118,8 +126,11 @@ export class PresenceTable {
   }
 
   #queueGone(shard: string, queue: string, how: 'said' | 'silent'): Incarnation | undefined {
-    remember(this.#deadQueues, nameOf(shard, queue))
-    return this.#forget(shard, queue, how)
+    const name = nameOf(shard, queue)
+    remember(this.#deadQueues, name)
+    const key = this.#forget(shard, queue, how) ?? this.#silentQueues.get(name)
+    this.#silentQueues.delete(name)
+    return key
   }
 
   #forget(shard: string, queue: string, how: 'said' | 'silent'): Incarnation | undefined {

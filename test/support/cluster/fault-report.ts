@@ -4,8 +4,11 @@ import { expect } from 'vitest'
 import { type ClientWatch, describeTimes, nodeIdOf } from './client-watch.ts'
 import type { ClusterLoad } from './cluster-load.ts'
 
-/** Generous: what is wanted (reads 1 s, publishes 2 s) is printed, and not asserted on a machine that is shared. */
-const recoveryMsMax = 15_000
+/**
+ * Generous: what is wanted (reads 1 s, publishes 2 s) is printed, and not asserted on a machine that is shared. That a process
+ * stands still is known after three heartbeats, 15 s.
+ */
+const recoveryMsMax = 30_000
 /** The slowest is shown in detail above it. */
 const goalMs = 2_000
 /** Of the design: so much must succeed while a fault lasts, where service should go on. */

@@ -36,6 +36,17 @@ describe('the presence table', () => {
     expect([gone, table.wasHereLately(key)]).toEqual([[key], false])
   })
 
+  test('given a node that was not heard for too long, when its queue goes later, then it is still known whose that was', async () => {
+    table.here('a', key, 'q1')
+    await clock.advance(15_000)
+    expect(table.expire('a')).toEqual([{ key, queue: 'q1' }])
+    expect(table.isOn('a', key)).toBe(false)
+    // What was sent there on the chance is lost with it.
+    expect(table.queueDeleted('a', 'q1')).toBe(key)
+    expect(table.queueDeleted('a', 'q1')).toBeUndefined()
+    expect(gone).toEqual([key])
+  })
+
   test('given a queue that was deleted, then a word that comes late does not revive it, and a new queue does', () => {
     table.here('a', key, 'q1')
     table.queueDeleted('a', 'q1')
