@@ -87,7 +87,8 @@ export class PresenceTable {
     // Not remembered as dead: a node that was only frozen says "here" again.
     for (const { key, queue } of silent) {
       this.#forget(shard, queue, 'silent')
-      if (this.#silentQueues.size < rememberedMax) this.#silentQueues.set(nameOf(shard, queue), key)
+      makeRoom(this.#silentQueues)
+      this.#silentQueues.set(nameOf(shard, queue), key)
     }
     for (const [key, seenAtMs] of this.#lately) if (seenAtMs <= dueMs) this.#lately.delete(key)
     return silent
@@ -127,7 +128,8 @@ export class PresenceTable {
 
   #queueGone(shard: string, queue: string, how: 'said' | 'silent'): Incarnation | undefined {
     const name = nameOf(shard, queue)
-    remember(this.#deadQueues, name)
+    makeRoom(this.#deadQueues)
+    this.#deadQueues.add(name)
     const key = this.#forget(shard, queue, how) ?? this.#silentQueues.get(name)
     this.#silentQueues.delete(name)
     return key
@@ -155,8 +157,8 @@ function nameOf(shard: string, queue: string): string {
   return `${shard}/${queue}`
 }
 
-function remember(names: Set<string>, name: string): void {
-  const oldest = names.size < rememberedMax ? undefined : names.values().next().value
+/** The oldest goes: its broker has had the time to tell. */
+function makeRoom(names: Set<string> | Map<string, Incarnation>): void {
+  const oldest = names.size < rememberedMax ? undefined : names.keys().next().value
   if (oldest !== undefined) names.delete(oldest)
-  names.add(name)
 }

@@ -9,9 +9,8 @@ import { systemRandom } from '../../../src/adapters/random/system-random.ts'
 import { createTopicKey, describeKeyFile, retireKey, rotateKeys, shredKeys } from '../../../src/main/key-admin.ts'
 import { checkRewrapped, type LogWalk, rewrapLog } from '../../../src/main/rewrap.ts'
 import { folderWalk, logWalk } from '../../../src/main/rewrap-walks.ts'
-import { TrunklineError } from '../../../src/protocol/errors.ts'
-import type { RawSession } from '../../support/raw-client.ts'
-import { blockOf, eventsOf, Harness, text } from '../sessions/harness.ts'
+import { blockOf, Harness } from '../sessions/harness.ts'
+import { readOn } from './read-on.ts'
 
 const source = { clock: systemClock, random: systemRandom }
 const atOnce = <T>(change: () => Promise<T>): Promise<T> => change()
@@ -52,24 +51,6 @@ async function currentKek(): Promise<string> {
   return (await describeKeyFile(keyring)).keys.find(({ state }) => state === 'current')?.id ?? ''
 }
 
-/** Reads and acks until the end; what cannot be read is noted by its error, and read past by the error's cursor. */
-async function readOn(topic: string): Promise<readonly string[]> {
-  const seen: string[] = []
-  let reader: RawSession = await at.reader(topic)
-  for (let n = 1; ; n += 1) {
-    try {
-      const batch = await reader.call('read', { n, ...(n > 1 ? { ackOf: n - 1 } : {}) })
-      if (batch.count === 0) return seen
-      seen.push(...eventsOf(batch).map(({ payload }) => text(payload)))
-    } catch (thrown) {
-      if (!(thrown instanceof TrunklineError) || thrown.cursor === undefined) throw thrown
-      seen.push(thrown.name)
-      reader = await at.reader(topic, { cursor: thrown.cursor })
-      n = 0
-    }
-  }
-}
-
 describe('an old KEK', () => {
   it('given its events are re-wrapped while others read and write, when it is retired and destroyed, then all of them are read, before a restart and behind it', async () => {
     const old = await currentKek()
@@ -90,7 +71,7 @@ describe('an old KEK', () => {
       while (!stop.signal.aborted) {
         await write()
         const before = sent.length
-        got.push((await readOn('orders')).slice(0, before))
+        got.push((await readOn(at, 'orders')).slice(0, before))
       }
     })()
     expect(await rewrap()).toBe(1)
@@ -105,11 +86,11 @@ describe('an old KEK', () => {
 
     for (const events of got) expect(events).toEqual(sent.slice(0, events.length))
     expect(got.length).toBeGreaterThan(0)
-    expect(await readOn('orders')).toEqual(sent)
+    expect(await readOn(at, 'orders')).toEqual(sent)
     const ring = JSON.parse(await readFile(keyring, 'utf8')) as { readonly keks: readonly Record<string, unknown>[] }
     expect(ring.keks.find(({ id }) => id === old)).not.toHaveProperty('key')
     await at.restart()
-    expect(await readOn('orders')).toEqual(sent)
+    expect(await readOn(at, 'orders')).toEqual(sent)
   })
 
   it('given it is retired before anything of a topic was re-wrapped, then that is unavailable, and a run later it is read', async () => {
@@ -123,10 +104,10 @@ describe('an old KEK', () => {
     await rotate()
     await retireKey(keyring, old, source)
     await inUse()
-    expect(await readOn('orders')).toEqual(['KEY_UNAVAILABLE'])
+    expect(await readOn(at, 'orders')).toEqual(['KEY_UNAVAILABLE'])
     expect(await rewrap()).toBe(1)
     await inUse()
-    expect(await readOn('orders')).toEqual(['late'])
+    expect(await readOn(at, 'orders')).toEqual(['late'])
   })
 
   it('given a topic that got a KEK of its own and was re-wrapped, when it is shredded, then what was published before is gone as well, for good', async () => {
@@ -139,10 +120,10 @@ describe('an old KEK', () => {
     await at.publish('secret', blockOf(0, 'under its own key'))
     expect(await rewrap()).toBe(1)
     await inUse()
-    expect(await readOn('secret')).toEqual(['before its own key', 'under its own key'])
+    expect(await readOn(at, 'secret')).toEqual(['before its own key', 'under its own key'])
     await shredKeys(keyring, { topic: 'secret' }, source)
     await inUse()
-    expect(await readOn('secret')).toEqual(['KEY_SHREDDED', 'KEY_SHREDDED'])
+    expect(await readOn(at, 'secret')).toEqual(['KEY_SHREDDED', 'KEY_SHREDDED'])
     await rotate()
     const run = await rewrapLog(folderWalk(at.dir), {
       keyring,
@@ -152,8 +133,8 @@ describe('an old KEK', () => {
     })
     expect([run.added, run.met]).toEqual([1, 2])
     await at.restart()
-    expect(await readOn('secret')).toEqual(['KEY_SHREDDED', 'KEY_SHREDDED'])
-    expect(await readOn('open')).toEqual(['kept'])
+    expect(await readOn(at, 'secret')).toEqual(['KEY_SHREDDED', 'KEY_SHREDDED'])
+    expect(await readOn(at, 'open')).toEqual(['kept'])
   })
 })
 

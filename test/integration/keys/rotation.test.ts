@@ -9,8 +9,8 @@ import { systemRandom } from '../../../src/adapters/random/system-random.ts'
 import { readSealedHeader } from '../../../src/crypto/block-opener.ts'
 import { createTopicKey, describeKeyFile, revokeKey, rotateKeys, shredKeys } from '../../../src/main/key-admin.ts'
 import { TrunklineError } from '../../../src/protocol/errors.ts'
-import type { RawSession } from '../../support/raw-client.ts'
 import { blockOf, eventsOf, Harness, text } from '../sessions/harness.ts'
+import { readOn } from './read-on.ts'
 
 const source = { clock: systemClock, random: systemRandom }
 const both = { step: { kind: 'both' }, topic: undefined } as const
@@ -62,24 +62,6 @@ async function failureOf(call: Promise<unknown>): Promise<TrunklineError> {
   throw new Error('it did not fail', { cause: thrown })
 }
 
-/** Reads and acks until the end; what is lost for good is noted by its error, and read past by the error's cursor. */
-async function readOn(topic: string): Promise<readonly string[]> {
-  const seen: string[] = []
-  let reader: RawSession = await at.reader(topic)
-  for (let n = 1; ; n += 1) {
-    try {
-      const batch = await reader.call('read', { n, ...(n > 1 ? { ackOf: n - 1 } : {}) })
-      if (batch.count === 0) return seen
-      seen.push(...eventsOf(batch).map(({ payload }) => text(payload)))
-    } catch (thrown) {
-      if (!(thrown instanceof TrunklineError) || thrown.cursor === undefined) throw thrown
-      seen.push(thrown.name)
-      reader = await at.reader(topic, { cursor: thrown.cursor })
-      n = 0
-    }
-  }
-}
-
 describe('a rotation under a writer and a reader', () => {
   it('loses nothing: blocks before and behind it open, and every block behind it is under the new KEK', async () => {
     const writer = await at.writer('orders')
@@ -115,9 +97,9 @@ describe('a rotation under a writer and a reader', () => {
       expect((await keksOf('orders')).at(-1)).toBe(kekIds[turn])
     }
     expect(got).toEqual(sent)
-    expect(await readOn('orders')).toEqual(sent)
+    expect(await readOn(at, 'orders')).toEqual(sent)
     await at.restart()
-    expect(await readOn('orders')).toEqual(sent)
+    expect(await readOn(at, 'orders')).toEqual(sent)
     expect([...new Set(await keksOf('orders'))]).toEqual(kekIds)
   })
 
@@ -150,7 +132,7 @@ describe('a keyring that is broken while it serves', () => {
         'a refusal',
       )
       await at.publish('orders', blockOf(0, 'meanwhile'))
-      expect(await readOn('orders')).toEqual(['before', 'meanwhile'])
+      expect(await readOn(at, 'orders')).toEqual(['before', 'meanwhile'])
       await writeFile(keyring, sound)
       const kekId = await rotate()
       await at.publish('orders', blockOf(0, 'behind'))
@@ -165,15 +147,15 @@ describe('a KEK that is withdrawn', () => {
     const [old = ''] = await keksOf('orders')
     await rotate()
     await at.publish('orders', blockOf(0, 'new'))
-    expect(await readOn('orders')).toEqual(['old', 'new'])
+    expect(await readOn(at, 'orders')).toEqual(['old', 'new'])
     await revokeKey(keyring, old, source)
     await inUse('keyring')
-    expect(await readOn('orders')).toEqual(['KEY_UNAVAILABLE', 'new'])
+    expect(await readOn(at, 'orders')).toEqual(['KEY_UNAVAILABLE', 'new'])
     await shredKeys(keyring, { id: old, allTopics: true }, source)
     await inUse('keyring')
-    expect(await readOn('orders')).toEqual(['KEY_SHREDDED', 'new'])
+    expect(await readOn(at, 'orders')).toEqual(['KEY_SHREDDED', 'new'])
     await at.restart()
-    expect(await readOn('orders')).toEqual(['KEY_SHREDDED', 'new'])
+    expect(await readOn(at, 'orders')).toEqual(['KEY_SHREDDED', 'new'])
   })
 
   it('given a topic with a KEK of its own, then shredding it takes that topic alone, and it is not written to', async () => {
@@ -187,11 +169,11 @@ describe('a KEK that is withdrawn', () => {
     await at.publish('open', blockOf(0, 'kept'))
     const writer = await at.writer('secret')
     await writer.call('write', { n: 1, blocks: [blockOf(0, 'c')], commit: true })
-    expect(await readOn('secret')).toEqual(['before its own key', 'a', 'b', 'c'])
+    expect(await readOn(at, 'secret')).toEqual(['before its own key', 'a', 'b', 'c'])
     await shredKeys(keyring, { topic: 'secret' }, source)
     await inUse('keyring')
-    expect(await readOn('secret')).toEqual(['before its own key', 'KEY_SHREDDED', 'KEY_SHREDDED', 'KEY_SHREDDED'])
-    expect(await readOn('open')).toEqual(['kept'])
+    expect(await readOn(at, 'secret')).toEqual(['before its own key', 'KEY_SHREDDED', 'KEY_SHREDDED', 'KEY_SHREDDED'])
+    expect(await readOn(at, 'open')).toEqual(['kept'])
     const refused = await failureOf(writer.call('write', { n: 2, blocks: [blockOf(0, 'd')], commit: true }))
     expect(refused.name).toBe('KEY_UNAVAILABLE')
   })

@@ -47,6 +47,18 @@ describe('the presence table', () => {
     expect(gone).toEqual([key])
   })
 
+  test('given as many silent queues as are remembered, when one more falls silent, then the oldest is forgotten for it', async () => {
+    for (let index = 0; index < 10_000; index += 1) table.here('a', makeIncarnation(`n${index}`, 'e1'), `q${index}`)
+    await clock.advance(15_000)
+    table.expire('a')
+    table.here('a', key, 'newest')
+    await clock.advance(15_000)
+    table.expire('a')
+    expect(table.queueDeleted('a', 'newest')).toBe(key)
+    expect(table.queueDeleted('a', 'q0')).toBeUndefined()
+    expect(table.queueDeleted('a', 'q1')).toBe(makeIncarnation('n1', 'e1'))
+  })
+
   test('given a queue that was deleted, then a word that comes late does not revive it, and a new queue does', () => {
     table.here('a', key, 'q1')
     table.queueDeleted('a', 'q1')
