@@ -61,8 +61,6 @@ export interface Switchboard {
   serve(key: Incarnation, handlers: ServeHandlers): Promise<Serving>
   /** Nodes seen now. */
   presence(): readonly NodePresence[]
-  /** Called when a node goes. Returns a function that unsubscribes. */
-  onGone(listener: (key: Incarnation) => void): () => void
   /** Serving ends, calls that are out settle as lost. */
   close(): Promise<void>
 }

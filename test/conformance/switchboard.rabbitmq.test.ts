@@ -59,7 +59,6 @@ function remembering(party: Party, servers: Map<Incarnation, Party>): Switchboar
       return serving
     },
     presence: () => switchboard.presence(),
-    onGone: (listener) => switchboard.onGone(listener),
     close: () => switchboard.close(),
   }
 }

@@ -166,8 +166,6 @@ describe('the in-process switchboard', () => {
     const fixture = simulatedSwitchboard()
     const api = await fixture.connect()
     const held = new HeldHandler()
-    const gone: string[] = []
-    api.onGone((key) => gone.push(key))
     const serving = await api.serve(keyA, { ...echo, call: held.handle })
     const outcome = api.call(keyA, bytes(1), { deadlineMs: seconds })
     await fixture.pass(0)
@@ -175,7 +173,7 @@ describe('the in-process switchboard', () => {
     fixture.hub.kill(keyA)
     await fixture.within(0, closing)
     expect(await outcome).toEqual({ kind: 'lost' })
-    expect(gone).toEqual([keyA])
+    expect(api.presence()).toEqual([])
   })
 
   test('given the same key on another handle, then serving it is an Error too', async () => {

@@ -96,10 +96,6 @@ export class FaultySwitchboard implements Switchboard {
     return this.#inner.presence()
   }
 
-  onGone(listener: (key: Incarnation) => void): () => void {
-    return this.#inner.onGone(listener)
-  }
-
   async close(): Promise<void> {
     this.#closed.abort()
     await this.#inner.close()

@@ -45,7 +45,6 @@ export class InProcessHub {
   /** What has not ended: also nodes that still answer what they have while they close. */
   readonly #alive = new Set<ServedNode>()
   readonly #waiting: AllocationQueue
-  readonly #goneListeners = new Set<(key: Incarnation) => void>()
   readonly #inFlightPerNodeMax: number
   readonly #onDefect: (error: unknown) => void
   #lastAllocated: Incarnation | undefined
@@ -107,24 +106,15 @@ export class InProcessHub {
     if (this.#nodes.get(node.key) === node) this.#nodes.delete(node.key)
   }
 
-  /** The node's end, told to everybody, once: what is in flight is lost. */
+  /** The node's end, once: what is in flight is lost. */
   end(node: ServedNode): void {
     if (!this.#alive.delete(node)) return
     this.unbind(node)
     node.end()
-    const listeners = [...this.#goneListeners]
-    for (const listener of listeners) listener(node.key)
   }
 
   presence(): readonly NodePresence[] {
     return Array.from(this.#nodes.keys(), (key) => ({ key, shards: [shard] }))
-  }
-
-  listenGone(listener: (key: Incarnation) => void): () => void {
-    // Wrapped: the same function may be given twice, and each subscription ends alone.
-    const own = (key: Incarnation): void => listener(key)
-    this.#goneListeners.add(own)
-    return () => void this.#goneListeners.delete(own)
   }
 
   #serveWaiting(): void {
@@ -158,7 +148,6 @@ export class InProcessSwitchboard implements Switchboard {
   readonly #hub: InProcessHub
   readonly #out = new Set<PendingCall>()
   readonly #served = new Set<ServedNode>()
-  readonly #unsubscribes = new Set<() => void>()
   #closed = false
 
   constructor(hub: InProcessHub) {
@@ -198,19 +187,8 @@ export class InProcessSwitchboard implements Switchboard {
     return this.#hub.presence()
   }
 
-  onGone(listener: (key: Incarnation) => void): () => void {
-    const unsubscribe = this.#hub.listenGone(listener)
-    this.#unsubscribes.add(unsubscribe)
-    return () => {
-      this.#unsubscribes.delete(unsubscribe)
-      unsubscribe()
-    }
-  }
-
   async close(): Promise<void> {
     this.#closed = true
-    for (const unsubscribe of this.#unsubscribes) unsubscribe()
-    this.#unsubscribes.clear()
     for (const node of this.#served) this.#hub.end(node)
     this.#served.clear()
     for (const call of this.#out) call.settle({ kind: 'lost' })

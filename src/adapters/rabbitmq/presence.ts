@@ -1,5 +1,6 @@
 // Owns: which nodes are there, on which shards and under which queues, as they say themselves and as the brokers tell.
-// 1. A node goes when the last queue it has on a shard we can see goes; `onGone` then tells once.
+// 1. A node goes when the last queue goes that it has on a shard we can see. Shards tell in no common order: a word that
+//    comes later from another one brings it back until its queue there goes too.
 // 2. A queue that was deleted is never taken up again: a late "here" does not revive it.
 // 3. Losing sight of a shard says nothing about its nodes: they go when they are not heard for presenceTtlMs.
 // 4. A queue that was not heard may still be there, and take calls that are sent on the chance: whose it was is known until
@@ -29,7 +30,6 @@ export class PresenceTable {
   readonly #silentQueues = new Map<string, Incarnation>()
   /** Nodes that went without a word, and when they were last seen. */
   readonly #lately = new Map<Incarnation, number>()
-  readonly #listeners = new Set<(key: Incarnation) => void>()
 
   constructor(clock: Clock, ttlMs: number) {
     this.#clock = clock
@@ -119,13 +119,6 @@ export class PresenceTable {
     return seenAtMs !== undefined && this.#clock.monotonicMs() - seenAtMs < this.#ttlMs
   }
 
-  listen(listener: (key: Incarnation) => void): () => void {
-    // Wrapped: the same function may be given twice, and each subscription ends alone.
-    const own = (key: Incarnation): void => listener(key)
-    this.#listeners.add(own)
-    return () => void this.#listeners.delete(own)
-  }
-
   #queueGone(shard: string, queue: string, how: 'said' | 'silent'): Incarnation | undefined {
     const name = nameOf(shard, queue)
     makeRoom(this.#deadQueues)
@@ -148,8 +141,6 @@ export class PresenceTable {
   #gone(key: Incarnation, node: SeenNode, how: 'said' | 'silent'): void {
     this.#nodes.delete(key)
     if (how === 'silent' && this.#lately.size < rememberedMax) this.#lately.set(key, node.seenAtMs)
-    const listeners = [...this.#listeners]
-    for (const listener of listeners) listener(key)
   }
 }
 

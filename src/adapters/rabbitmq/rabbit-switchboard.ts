@@ -55,7 +55,6 @@ export class ShardedSwitchboard implements RabbitSwitchboard {
   readonly #senderClocks: SenderClocks
   readonly #served = new Set<ServedNode>()
   readonly #out = new Set<Outgoing>()
-  readonly #unsubscribes = new Set<() => void>()
   readonly #changes = new Set<() => void>()
   readonly #closing = new AbortController()
   #calls = 0
@@ -143,23 +142,12 @@ export class ShardedSwitchboard implements RabbitSwitchboard {
     return this.#presence.list()
   }
 
-  onGone(listener: (key: Incarnation) => void): () => void {
-    const unsubscribe = this.#presence.listen(listener)
-    this.#unsubscribes.add(unsubscribe)
-    return () => {
-      this.#unsubscribes.delete(unsubscribe)
-      unsubscribe()
-    }
-  }
-
   shardStates(): readonly { readonly name: string; readonly state: ShardState }[] {
     return this.#shards.map(({ name, state }) => ({ name, state }))
   }
 
   async close(): Promise<void> {
     this.#closing.abort()
-    for (const unsubscribe of this.#unsubscribes) unsubscribe()
-    this.#unsubscribes.clear()
     for (const node of this.#served) node.end()
     this.#served.clear()
     for (const out of this.#out) out.settle({ kind: 'lost' })

@@ -44,10 +44,6 @@ export class GatedSwitchboard implements Switchboard {
     return this.#inner.presence()
   }
 
-  onGone(listener: (key: Incarnation) => void): () => void {
-    return this.#inner.onGone((key) => this.#gate.run(() => listener(key)))
-  }
-
   close(): Promise<void> {
     return this.#inner.close()
   }

@@ -114,9 +114,6 @@ export class ScriptedSwitchboard implements Switchboard {
   presence(): [] {
     return []
   }
-  onGone(): () => void {
-    return () => {}
-  }
   async close(): Promise<void> {}
 }
 

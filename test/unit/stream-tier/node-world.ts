@@ -212,7 +212,6 @@ export class NodeWorld {
         }
       },
       presence: () => switchboard.presence(),
-      onGone: (listener) => switchboard.onGone(listener),
       close: () => switchboard.close(),
     }
   }
