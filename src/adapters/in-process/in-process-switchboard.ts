@@ -19,6 +19,7 @@ import type {
 } from '../../ports/switchboard.ts'
 import type { Incarnation } from '../../protocol/ids.ts'
 import { AllocationQueue } from './allocation-queue.ts'
+import { Links } from './links.ts'
 import { PendingCall } from './pending-call.ts'
 import { ServedNode } from './served-node.ts'
 
@@ -146,7 +147,7 @@ export class InProcessHub {
 /** Made by hub.connect(). */
 export class InProcessSwitchboard implements Switchboard {
   readonly #hub: InProcessHub
-  readonly #out = new Set<PendingCall>()
+  readonly #out = new Links<PendingCall>()
   readonly #served = new Set<ServedNode>()
   #closed = false
 
@@ -191,13 +192,13 @@ export class InProcessSwitchboard implements Switchboard {
     this.#closed = true
     for (const node of this.#served) this.#hub.end(node)
     this.#served.clear()
-    for (const call of this.#out) call.settle({ kind: 'lost' })
+    for (const call of this.#out.items()) call.settle({ kind: 'lost' })
   }
 
   #open(body: Uint8Array, options: CallOptions): PendingCall {
     const call = new PendingCall(this.#hub.clock, body, options)
-    this.#out.add(call)
-    call.onSettled(() => this.#out.delete(call))
+    const link = this.#out.add(call)
+    call.onSettled(() => this.#out.delete(link))
     // Never `unroutable`: that would be a statement about the node, and this handle knows nothing of it any more.
     if (this.#closed) call.settle({ kind: 'lost' })
     return call

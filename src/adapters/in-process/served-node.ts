@@ -5,6 +5,7 @@
 
 import type { ServeHandlers } from '../../ports/switchboard.ts'
 import type { Incarnation } from '../../protocol/ids.ts'
+import { Links } from './links.ts'
 import type { PendingCall } from './pending-call.ts'
 
 export const capacityDefault = 64
@@ -20,7 +21,7 @@ export class ServedNode {
   readonly key: Incarnation
   readonly #handlers: ServeHandlers
   readonly #events: NodeEvents
-  readonly #inFlight = new Set<PendingCall>()
+  readonly #inFlight = new Links<PendingCall>()
   #emptied: (() => void) | undefined
   #capacity = capacityDefault
   #allocating = 0
@@ -74,13 +75,13 @@ export class ServedNode {
   /** The node is dead: what is in flight is lost. Idempotent. */
   end(): void {
     this.#gone = true
-    for (const call of this.#inFlight) call.settle({ kind: 'lost' })
+    for (const call of this.#inFlight.items()) call.settle({ kind: 'lost' })
   }
 
   #run(call: PendingCall, method: 'allocate' | 'call', finished: () => void): void {
-    this.#inFlight.add(call)
+    const link = this.#inFlight.add(call)
     call.onSettled(() => {
-      this.#inFlight.delete(call)
+      this.#inFlight.delete(link)
       if (this.#inFlight.size === 0) this.#emptied?.()
     })
     void this.#serve(call, method).finally(finished)
