@@ -15,6 +15,8 @@
 // 6. Who is gone leaves the queue at once. From `drain` on nobody waits: DRAINING.
 // 7. Connections whose tenant has `readAheadMax` waiting are held back, and go on in their order as those leave, and by
 //    themselves when none is left: what is not read yet costs no memory and no collection of it.
+// 8. In one turn of the loop what waits is started for `sliceMs`; the rest when what has come meanwhile was read. So who
+//    comes in between waits for a slice, not for all of them, and what was started is flushed while the next starts.
 // Leaves out: how many places there are (concurrency-limit.ts), rates and bytes (quotas.ts), who they are (gateway-calls.ts).
 import type { Clock, Timer } from '../../ports/clock.ts'
 import { TrunklineError } from '../../protocol/errors.ts'
@@ -24,6 +26,7 @@ import type { Demand } from './quotas.ts'
 export const placeMs = 100
 const pollMs = 5
 export const waitMsMax = 5_000
+export const sliceMs = 0.5
 export const readAheadMax = 16
 /** So many bytes cost as much as a request without any. */
 const bytesPerRequest = 32 * 1_024
@@ -47,6 +50,8 @@ export interface FairQueueOptions {
   readonly waitingMax: number
   readonly clock: Clock
   readonly metrics: FairQueueMetrics
+  /** Runs at the end of the present turn of the loop. Default setImmediate. */
+  readonly afterTurn?: (run: () => void) => void
 }
 
 /** What listeners need of it. */
@@ -86,6 +91,7 @@ interface Waiting {
 
 export class FairQueue {
   readonly #options: FairQueueOptions
+  readonly #afterTurn: (run: () => void) => void
   /** That have something running or waiting. */
   readonly #tenants = new Map<string, Tenant>()
   /** Oldest first, as a Set keeps them; those that may wait for events apart. */
@@ -95,11 +101,14 @@ export class FairQueue {
   #waiting = 0
   /** How much the tenant that was served last had been served before. */
   #present = 0
+  /** Of this turn; undefined before the first one that waited has started in it. */
+  #sliceEndsMs: number | undefined
   #timer: Timer | undefined
   #draining = false
 
   constructor(options: FairQueueOptions) {
     this.#options = options
+    this.#afterTurn = options.afterTurn ?? setImmediate
   }
 
   /** How many wait. */
@@ -305,7 +314,7 @@ export class FairQueue {
     if (this.#waiting > 0 && !this.#hasRoom) this.#expire()
     while (this.#waiting > 0) {
       const one = this.#next()
-      if (one === undefined) break
+      if (one === undefined || this.#isSliceOver()) break
       if (this.#options.clock.monotonicMs() - one.sinceMs >= waitMsMax) {
         this.#refuse(one)
         continue
@@ -315,6 +324,18 @@ export class FairQueue {
       this.#goOn(one.tenant)
     }
     this.#watch()
+  }
+
+  /** Rule 8. Asked only when one may start: the turn that goes on with it has something to do. */
+  #isSliceOver(): boolean {
+    const nowMs = this.#options.clock.monotonicMs()
+    if (this.#sliceEndsMs !== undefined) return nowMs >= this.#sliceEndsMs
+    this.#sliceEndsMs = nowMs + sliceMs
+    this.#afterTurn(() => {
+      this.#sliceEndsMs = undefined
+      this.#serve()
+    })
+    return false
   }
 
   /** Rules 2 and 3. */

@@ -2,7 +2,7 @@
 import { describe, expect, it } from 'vitest'
 import { SimulatedClock } from '../../../src/adapters/clock/simulated-clock.ts'
 import { SeededRandom } from '../../../src/adapters/random/seeded-random.ts'
-import { FairQueue, placeMs, readAheadMax, waitMsMax } from '../../../src/api-tier/quotas/fair-queue.ts'
+import { FairQueue, placeMs, readAheadMax, sliceMs, waitMsMax } from '../../../src/api-tier/quotas/fair-queue.ts'
 import { TrunklineError } from '../../../src/protocol/errors.ts'
 
 interface Hands {
@@ -16,8 +16,11 @@ interface Asked extends Hands {
   readonly outcome: Promise<Uint8Array>
 }
 
-function world({ places = 4, waitingMax = 1_000 } = {}) {
+function world({ places = 4, waitingMax = 1_000, startTakesMs = 0 } = {}) {
   const clock = new SimulatedClock()
+  /** Of work, within turns: the simulated clock stands still in them. */
+  let workedMs = 0
+  const turns: (() => void)[] = []
   const limit = { places, used: () => {} }
   const started: string[] = []
   const refusedBy: string[] = []
@@ -26,7 +29,13 @@ function world({ places = 4, waitingMax = 1_000 } = {}) {
   const queue = new FairQueue({
     limit,
     waitingMax,
-    clock,
+    clock: {
+      nowMs: () => clock.nowMs(),
+      monotonicMs: () => clock.monotonicMs() + workedMs,
+      after: (ms, callback) => clock.after(ms, callback),
+    },
+    // By hand where turns are what is tested.
+    afterTurn: startTakesMs > 0 ? (run) => void turns.push(run) : queueMicrotask,
     metrics: {
       waiting: (requests) => {
         waitingSaid = requests
@@ -56,6 +65,7 @@ function world({ places = 4, waitingMax = 1_000 } = {}) {
     const demand = { bytes: over.bytes ?? 0, waits: over.waits ?? false }
     const outcome = queue.run(name.split(' ')[0] ?? '', demand, over.signal, () => {
       started.push(name)
+      workedMs += startTakesMs
       running.set(name, hands)
       return work
     })
@@ -74,7 +84,24 @@ function world({ places = 4, waitingMax = 1_000 } = {}) {
   const work = async (count: number, bytes = 0): Promise<void> => {
     for (let done = 0; done < count; done++) await [...running.values()][0]?.answer(bytes)
   }
-  return { clock, limit, queue, started, refusedBy, waitedMs, running, ask, refusal, work, said: () => waitingSaid }
+  const nextTurn = async (): Promise<void> => {
+    for (const run of turns.splice(0)) run()
+    await clock.settle()
+  }
+  return {
+    clock,
+    limit,
+    queue,
+    started,
+    refusedBy,
+    waitedMs,
+    running,
+    ask,
+    refusal,
+    work,
+    nextTurn,
+    said: () => waitingSaid,
+  }
 }
 
 const names = (tenant: string, from: number, to: number): string[] =>
@@ -109,6 +136,22 @@ describe('a fair queue', () => {
     ask('quiet 3')
     expect(started.slice(4)).toEqual(['quiet 1', 'quiet 2'])
     expect(queue.waiting).toBe(97)
+  })
+
+  it('given many that wait, when places get free, then a turn starts what fits in its slice, and each later turn goes on', async () => {
+    const { ask, started, limit, work, nextTurn, queue } = world({ places: 1, startTakesMs: sliceMs / 2 })
+    for (const name of names('noisy', 1, 10)) ask(name)
+    limit.places = 100
+    await work(1)
+    // In the turn in which one has ended: two, then the slice is over.
+    expect(started).toEqual(names('noisy', 1, 3))
+    // Who has not waited does not wait for the slice.
+    ask('quiet 1')
+    expect(started.at(-1)).toBe('quiet 1')
+    await nextTurn()
+    expect(started.slice(4)).toEqual(names('noisy', 4, 5))
+    for (let turn = 0; turn < 3; turn++) await nextTurn()
+    expect([started.length, queue.waiting]).toEqual([11, 0])
   })
 
   it('given two tenants that both ask for too much, when places get free, then they take turns, each in its own order', async () => {
