@@ -50,6 +50,7 @@ describe('the presence table', () => {
     // What was sent there on the chance is lost with it.
     expect(table.queueDeleted('a', 'q1')).toBe(key)
     expect(table.queueDeleted('a', 'q1')).toBeUndefined()
+    expect([table.list(), table.wasHereLately(key)]).toEqual([[], false])
   })
 
   test('given as many silent queues as are remembered, when one more falls silent, then the oldest is forgotten for it', async () => {
